@@ -1,0 +1,31 @@
+"""Alembic's entry: every room's tables, one transaction, and a lock timeout so that the fleet never waits."""
+
+from alembic import context
+from sqlalchemy import Connection, create_engine, text
+from sqlmodel import SQLModel
+
+import profiles.models  # noqa: F401 - importing the models fills the metadata
+from mdm.db import dsn
+from mdm.settings import get_settings
+
+LOCK_TIMEOUT = "3s"
+
+
+def _run(connection: Connection) -> None:
+    connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+    context.configure(
+        connection=connection,
+        target_metadata=SQLModel.metadata,
+        compare_type=True,
+        compare_server_default=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+handed = context.config.attributes.get("connection")
+if handed is not None:
+    _run(handed)
+else:
+    with create_engine(dsn(get_settings().database_url)).begin() as own:
+        _run(own)

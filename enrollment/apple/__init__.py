@@ -1,0 +1,1 @@
+"""How an iPad gets in: SCEP and the enrolment profile."""

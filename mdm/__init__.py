@@ -1,0 +1,1 @@
+"""The ground: what we know of tablets, and the conversation with them."""

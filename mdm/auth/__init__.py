@@ -1,0 +1,1 @@
+"""Operators: accounts, sessions, tokens, roles and their scope of schools."""

@@ -1,0 +1,1 @@
+"""The ledger of tablets, their enrolment, their reports and their wake-ups."""

@@ -1,0 +1,78 @@
+"""Hint a worker after the commit, by name, never by import. A hint may be lost or doubled: the rows are the truth."""
+
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import structlog
+from celery import Celery
+from sqlmodel import Session
+
+from mdm.settings import get_settings
+
+_log = structlog.get_logger(__name__)
+_BUFFER = "tabane.hints"
+
+
+class Job(StrEnum):
+    """The jobs that can be hinted; `workers` holds a task of each name (a test holds the two together)."""
+
+    DISPATCH = "dispatch"
+    """Wake the tablets that are due in one lane: `lane`."""
+    SWEEP = "sweep"
+    """Re-find what a lost hint missed; expire what is over."""
+    RETARGET = "retarget"
+    """Recompute what tablets should be: `device_ids`, or all that are marked stale when absent."""
+    ADVANCE_ROLLOUTS = "advance_rollouts"
+    """Settle the numbers of running rollouts and end the finished ones."""
+    UPKEEP = "upkeep"
+    """Renew identities, revoke replaced ones, drop expired tickets and sessions."""
+
+
+QUEUES: dict[Job, str] = {
+    Job.DISPATCH: "push",
+    Job.SWEEP: "sweep",
+    Job.RETARGET: "sync",
+    Job.ADVANCE_ROLLOUTS: "sync",
+    Job.UPKEEP: "sweep",
+}
+URGENT_QUEUE = "urgent"
+
+
+@lru_cache(maxsize=1)
+def publisher() -> Celery:
+    """Return a Celery app that only publishes; bounded in time, because Valkey may be gone (operations.md §1.1)."""
+    app = Celery("tabane", broker=get_settings().redis_url)
+    app.conf.update(
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        broker_pool_acquire_timeout=5,
+        broker_connection_retry=False,
+        task_publish_retry=False,
+        broker_transport_options={
+            "socket_timeout": 2,
+            "socket_connect_timeout": 1,
+            "global_keyprefix": "tabane:",
+        },
+    )
+    return app
+
+
+def ring(session: Session, job: Job, *, urgent: bool = False, **ids: Any) -> None:
+    """Note a hint to send once this session's transaction has committed; equal hints collapse into one."""
+    hints: list[tuple[Job, bool, dict[str, Any]]] = session.info.setdefault(_BUFFER, [])
+    hint = (job, urgent, ids)
+    if hint not in hints:
+        hints.append(hint)
+
+
+def send(session: Session) -> None:
+    """Send the hints of a committed session. Never raises: a lost hint costs one beat, never a command."""
+    for job, urgent, ids in session.info.pop(_BUFFER, []):
+        queue = URGENT_QUEUE if urgent else QUEUES[job]
+        try:
+            publisher().send_task(job.value, kwargs=ids, queue=queue, ignore_result=True)
+        except Exception as error:  # noqa: BLE001 - any broker failure is survivable by design
+            _log.warning("hint_lost", job=job.value, error=type(error).__name__)
+            return

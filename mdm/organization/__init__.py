@@ -1,0 +1,1 @@
+"""Schools, classes and holders (the six items, R-26)."""

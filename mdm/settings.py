@@ -1,0 +1,103 @@
+"""Every setting, frozen and validated at start; secrets come from files. Nothing else reads the environment."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from mdm.errors import Misconfigured
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AppleSettings(_Section):
+    """What the conversation with iPads needs (reference: Apple MDM, SCEP RFC 8894)."""
+
+    push_certificate: Path | None = None
+    """PEM file with the APNs MDM push certificate and its private key; its subject UID is the topic."""
+    apns_url: str = "https://api.push.apple.com:443"
+    apns_ca_file: Path | None = None
+    """CA bundle that the APNs server's certificate must chain to; the system's when absent."""
+    apns_client: Literal["h2", "apns2"] = "h2"
+    sign_profiles: bool = False
+    """Sign enrolment profiles with the device CA (CMS, attached)."""
+    client_cert_proxies: tuple[str, ...] = ()
+    """Addresses or networks (CIDR) whose RFC 9440 `Client-Cert` header is believed; everyone else's is ignored."""
+    scep_allow_des: bool = False
+    """Accept single DES in SCEP requests. Only for old client libraries; iPads never need it."""
+    max_body_bytes: int = Field(default=4 * 1024 * 1024, ge=64 * 1024)
+
+
+class EnrollmentSettings(_Section):
+    """Who gets in, and how long an identity lasts."""
+
+    require_ledger: bool = True
+    """Refuse tablets whose serial is not in the ledger; when off, a staging ticket adds it as stock."""
+    identity_days: int = Field(default=1095, ge=30, le=3650)
+    renew_at_fraction: float = Field(default=0.6, gt=0, lt=1)
+    challenge_minutes: int = Field(default=60, ge=1, le=60 * 24)
+
+
+class ThrottleSettings(_Section):
+    """Wake-ups per second and burst of each bucket in the chain fleet, provider, school, device; 0 means no limit."""
+
+    fleet_per_s: float = Field(default=150, ge=0)
+    fleet_burst: int = Field(default=300, ge=1)
+    provider_per_s: float = Field(default=0, ge=0)
+    provider_burst: int = Field(default=1000, ge=1)
+    school_per_s: float = Field(default=10, ge=0)
+    school_burst: int = Field(default=30, ge=1)
+    device_per_s: float = Field(default=0.1, ge=0)
+    device_burst: int = Field(default=2, ge=1)
+    urgent_per_s: float = Field(default=20, ge=0)
+    """The urgent lane's own reserve, beside the chain."""
+    urgent_burst: int = Field(default=40, ge=1)
+
+
+class Settings(BaseSettings):
+    """The whole configuration; `TABANE_APPLE__APNS_URL` sets `apple.apns_url`, and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="TABANE_", env_nested_delimiter="__", frozen=True, extra="ignore")
+
+    database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    redis_url: str = Field(validation_alias=AliasChoices("REDIS_URL", "redis_url"))
+    secret_key_file: Path
+    """32 random bytes, base64, one key per line as `id:base64`; the first line seals, all lines open."""
+    public_url: str = "http://127.0.0.1:8000"
+    """Where tablets reach the door: goes into enrolment profiles. Real iPads insist on https."""
+    operator_url: str = "http://127.0.0.1:8001"
+    organization: str = "Tabane"
+    session_hours: int = Field(default=9, ge=1, le=24)
+    log_json: bool = True
+    apple: AppleSettings = AppleSettings()
+    enrollment: EnrollmentSettings = EnrollmentSettings()
+    throttle: ThrottleSettings = ThrottleSettings()
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_only(cls, value: str) -> str:
+        if not value.startswith(("postgresql://", "postgresql+psycopg://", "postgres://")):
+            raise ValueError("DATABASE_URL must be a postgresql:// address")
+        return value.replace("postgresql+psycopg://", "postgresql://").replace("postgres://", "postgresql://")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_only(cls, value: str) -> str:
+        if not value.startswith(("redis://", "rediss://")):
+            raise ValueError("REDIS_URL must be a redis:// or rediss:// address (Valkey speaks it too)")
+        return value
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Return the settings of this process, read once; `Misconfigured` names the first setting that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise Misconfigured(f"setting {name}: {first['msg']}") from None

@@ -1,0 +1,1 @@
+"""What a tablet should be: the neutral policy, its compilers, and rollouts."""

@@ -1,0 +1,106 @@
+"""Tables of policies and rollouts."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Integer,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+
+class Layer(StrEnum):
+    """The layers of policy, weakest first; a later one is merged over the earlier."""
+
+    FLEET = "fleet"
+    SCHOOL = "school"
+    CLASS = "class"
+    TABLET = "tablet"
+
+
+class Policy(SQLModel, table=True):
+    """A named policy placed at one layer; its content is its revisions."""
+
+    __tablename__ = "policy"
+    __table_args__ = (
+        UniqueConstraint("layer", "school_id", "class_id", "device_id", postgresql_nulls_not_distinct=True),
+    )
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    name: str = Field(sa_column=Column(String(64), nullable=False, unique=True))
+    layer: Layer = Field(sa_column=Column(String(16), nullable=False))
+    school_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("school.id")))
+    class_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("school_class.id")))
+    device_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("device.id")))
+    released: int | None = Field(default=None, sa_column=Column(Integer))
+    """The revision number that tablets get unless a rollout pinned another; set by a rollout to the whole layer."""
+
+
+class PolicyRevision(SQLModel, table=True):
+    """One state of a policy's document; never changed."""
+
+    __tablename__ = "policy_revision"
+
+    policy_id: int = Field(sa_column=Column(BigInteger, ForeignKey("policy.id"), primary_key=True))
+    number: int = Field(sa_column=Column(Integer, primary_key=True))
+    document: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    sha256: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    created_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("operator.id")))
+    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+
+
+class RolloutState(StrEnum):
+    """The life of a rollout."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    SUPERSEDED = "superseded"
+    """Every tablet it had not reached is wanted otherwise by a later one."""
+
+
+class Rollout(SQLModel, table=True):
+    """One push of one policy revision to one target."""
+
+    __tablename__ = "rollout"
+
+    id: UUID | None = Field(default=None, sa_column=Column(Uuid, primary_key=True, server_default=text("uuidv7()")))
+    policy_id: int = Field(sa_column=Column(BigInteger, ForeignKey("policy.id"), nullable=False, index=True))
+    revision: int
+    target: str = Field(sa_column=Column(String(80), nullable=False))
+    """As asked: `fleet`, `school=…`, `class=…` or `serial=…`."""
+    whole_layer: bool = Field(default=False, sa_column=Column(Boolean, nullable=False))
+    state: RolloutState = Field(sa_column=Column(String(16), nullable=False))
+    created_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("operator.id")))
+    created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+    ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    counts: dict[str, int] | None = Field(default=None, sa_column=Column(JSONB))
+    """The final numbers, written once at the end; while it runs they are counted."""
+
+
+class RolloutTarget(SQLModel, table=True):
+    """One tablet of a rollout's snapshot. How far it is follows from its enrolment and profiles."""
+
+    __tablename__ = "rollout_target"
+
+    rollout_id: UUID = Field(sa_column=Column(Uuid, ForeignKey("rollout.id", ondelete="CASCADE"), primary_key=True))
+    device_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("device.id", ondelete="CASCADE"), primary_key=True, index=True)
+    )
+    manifest: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    excluded: str | None = Field(default=None, sa_column=Column(String(80)))
+    """Why it was left out, or NULL."""

@@ -1,0 +1,1 @@
+"""When: the Celery tasks that send, sweep and expire."""
