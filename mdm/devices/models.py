@@ -138,6 +138,8 @@ class DeviceIdentity(SQLModel, table=True):
     """For a staging ticket: only tablets that the ledger places in this school may take it."""
     ticket_id: UUID | None = Field(default=None, sa_column=Column(Uuid))
     """Where it came from, for the record; absent for a renewal."""
+    renewal: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    """Issued to renew a live identity of the same tablet: its Authenticate keeps the epoch and everything under it."""
     associated_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     """When a tablet authenticated with it; before that it opens nothing but Authenticate."""
     not_after: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
