@@ -1,14 +1,29 @@
 """Alembic's entry: every room's tables, one transaction, and a lock timeout so that the fleet never waits."""
 
+from importlib import import_module
+
 from alembic import context
 from sqlalchemy import Connection, create_engine, text
 from sqlmodel import SQLModel
 
-import profiles.models  # noqa: F401 - importing the models fills the metadata
 from mdm.db import dsn
 from mdm.settings import get_settings
 
 LOCK_TIMEOUT = "3s"
+ROOMS = (
+    "mdm.audit",
+    "mdm.auth",
+    "mdm.commands",
+    "mdm.devices",
+    "mdm.organization",
+    "mdm.safeguards",
+    "enrollment",
+    "profiles",
+)
+"""Each has a models.py; importing it fills the metadata."""
+
+for room in ROOMS:
+    import_module(f"{room}.models")
 
 
 def _run(connection: Connection) -> None:
