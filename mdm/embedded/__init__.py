@@ -1,4 +1,4 @@
-"""PostgreSQL and Valkey from wheels, for `tabane up` and the tests. Must know nothing of tablets, tables or settings."""
+"""PostgreSQL and Valkey from wheels, for `tabane up` and the tests. Knows nothing of tablets, tables or settings."""
 
 from mdm.embedded.folder import claim, default_folder
 from mdm.embedded.host import free_port
