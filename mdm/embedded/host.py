@@ -126,11 +126,18 @@ def stop(process: subprocess.Popen[bytes], *signals: signal.Signals, patience_s:
             continue
 
 
-def last_line(log: Path, *, containing: str = "") -> str:
-    """Return the last line of a log (that contains a word), for an error message of one line."""
+def last_line(log: Path, *containing: str) -> str:
+    """Return the last line of a log for a one-line error, or the last that contains the first word found in any."""
     try:
-        lines = log.read_text(errors="replace").splitlines()
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         return "no log was written"
-    hits = [line.strip() for line in lines if line.strip() and containing in line]
-    return hits[-1] if hits else "its log says nothing"
+    for word in containing:
+        if hits := [line for line in lines if word in line]:
+            return hits[-1]
+    return lines[-1] if lines else "its log is empty"
+
+
+def lost_the_port(log: Path) -> bool:
+    """Say whether a server's log blames another process that was faster to take the port."""
+    return "Address already in use" in last_line(log, "Address already in use")

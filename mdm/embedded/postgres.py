@@ -228,9 +228,9 @@ def _ready(postgres: Postgres, log: Path) -> bool:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
         if postgres.process.poll() is not None:
-            if host.last_line(log, containing="Address already in use") != "its log says nothing":
+            if host.lost_the_port(log):
                 return False
-            raise Misconfigured(f"PostgreSQL did not start: {host.last_line(log, containing='FATAL')} (log: {log})")
+            raise Misconfigured(f"PostgreSQL did not start: {host.last_line(log, 'FATAL', 'could not')} (log: {log})")
         try:
             psycopg.connect(postgres.url_of("postgres"), connect_timeout=2).close()
         except psycopg.OperationalError:

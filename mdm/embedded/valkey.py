@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from mdm.embedded import host
 from mdm.embedded.folder import make_folder
@@ -89,10 +91,10 @@ def _binary(folder: Path, owner: host.Owner) -> Path:
 def _ready(valkey: Valkey, log: Path) -> bool:
     """Wait until the server answers; False when another process was faster to take the port."""
     deadline = time.monotonic() + _START_S
-    with redis.Redis.from_url(valkey.url, socket_timeout=2) as client:
+    with redis.Redis.from_url(valkey.url, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
         while time.monotonic() < deadline:
             if valkey.process.poll() is not None:
-                if host.last_line(log, containing="Address already in use") != "its log says nothing":
+                if host.lost_the_port(log):
                     return False
                 raise Misconfigured(f"Valkey did not start: {host.last_line(log)} (log: {log})")
             try:
