@@ -24,6 +24,17 @@ CACHED_LEAVES: Final = 16_384
 """About one district's tablets; a leaf with its parsed key takes some kilobytes."""
 
 
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for certificates and signing requests that it cannot read; not all are ValueErrors."""
+
+
 class Untrusted(MdmError):
     """A certificate that our device CA did not issue, or not for this use, or not for this moment."""
 
@@ -65,7 +76,7 @@ def leaf(der: bytes) -> Leaf:
     sid = sid_of(der)
     try:
         key = x509.load_der_x509_certificate(der).public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         raise Malformed("The certificate cannot be read.") from None
     return Leaf(der=der, thumbprint=hashlib.sha256(der).digest(), sid=sid, public_key=accepted_key(key))
 
@@ -102,14 +113,7 @@ def _issued_for_clients(der: bytes, ca: x509.Certificate) -> _Window | None:
             is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         except x509.ExtensionNotFound:
             is_ca = False
-    except (
-        ValueError,
-        TypeError,
-        InvalidSignature,
-        UnsupportedAlgorithm,
-        x509.ExtensionNotFound,
-        x509.DuplicateExtension,
-    ):
+    except (*UNREADABLE, InvalidSignature, x509.ExtensionNotFound):
         return None
     if is_ca or ExtendedKeyUsageOID.CLIENT_AUTH not in usages:
         return None

@@ -176,7 +176,7 @@ def test_the_header_is_strict_base64():
 
 
 def test_the_chain(party, rsa_party, other_rsa, ec_party):
-    """A leaf must be signed by one of our CAs, for clients, be no CA, and be valid at the moment, give or take grace."""
+    """A leaf must be signed by one of our CAs, for clients, be no CA, and be valid at that moment, but for grace."""
     ca = party(rsa_party.key, name="ca", ca=True, usages=())
     stranger = party(other_rsa.key, name="ca", ca=True, usages=())
     moment = datetime.now(UTC)

@@ -1,0 +1,143 @@
+"""A SCEP client for the tests of codec and door: what a tablet sends, built with cryptography and our CMS writer."""
+
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AttributeOID
+
+from mdm.cms import der, enveloped, signed
+
+BASE = "2.16.840.1.113733.1.9."
+
+
+def attribute(number: int, tag: int, value: bytes) -> tuple[bytes, bytes]:
+    return der.oid_content(f"{BASE}{number}"), der.tlv(tag, value)
+
+
+def self_signed(key: Any, name: str = "pupil tablet", *, ca: bool = False) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    moment = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - timedelta(days=1))
+        .not_valid_after(moment + timedelta(days=30))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+
+
+@dataclass
+class Answer:
+    """A CertRep as the client reads it."""
+
+    status: str
+    fail_info: str | None
+    transaction_id: str
+    recipient_nonce: bytes
+    certificate: x509.Certificate | None
+
+
+class Client:
+    """One tablet's key, its self-signed or issued certificate, and a nonce."""
+
+    def __init__(self, key: Any, certificate: x509.Certificate | None = None) -> None:
+        self.key = key
+        self.certificate = certificate or self_signed(key)
+        self.nonce = secrets.token_bytes(16)
+
+    def csr(self, challenge: str | None, key: Any = None) -> bytes:
+        builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+        if challenge is not None:
+            builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
+        return builder.sign(key or self.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+    def request(
+        self,
+        ca: x509.Certificate,
+        challenge: str | None = None,
+        *,
+        kind: str = "19",
+        transaction_id: str = "t-1",
+        cipher: enveloped.Cipher = enveloped.Cipher.AES_256,
+        key: Any = None,
+        content: bytes | None = None,
+    ) -> bytes:
+        """Return a PKIOperation; `key` is what the signing request is for, where it is not the client's own."""
+        inner = self.csr(challenge, key) if content is None else content
+        attributes = [
+            attribute(2, der.PRINTABLE_STRING, kind.encode()),
+            attribute(5, der.OCTET_STRING, self.nonce),
+            attribute(7, der.PRINTABLE_STRING, transaction_id.encode()),
+        ]
+        envelope = enveloped.encrypt(inner, ca, cipher)
+        return signed.sign_attached(envelope, self.certificate, self.key, attributes=attributes)
+
+    def read(self, reply: bytes, ca: x509.Certificate) -> Answer:
+        """Verify and open a CertRep."""
+        message = signed.parse_signed(reply)
+        assert message.signer.der == ca.public_bytes(Encoding.DER)
+
+        def text(number: int) -> str | None:
+            found = message.attribute(der.oid_content(f"{BASE}{number}"))
+            return None if found is None else found.take(der.PRINTABLE_STRING).decode()
+
+        assert text(2) == "3"
+        issued = None
+        if message.content:
+            inner = enveloped.decrypt(enveloped.parse_enveloped(message.content), self.certificate, self.key)
+            issued = x509.load_der_x509_certificate(signed.parse_degenerate(inner)[0])
+        nonce = message.attribute(der.oid_content(f"{BASE}6"))
+        assert nonce is not None
+        return Answer(str(text(3)), text(4), str(text(7)), nonce.take(der.OCTET_STRING), issued)
+
+
+@pytest.fixture(scope="session")
+def keys():
+    """A few RSA keys, made once: making them is what takes time."""
+    return [rsa.generate_private_key(65537, 2048) for _ in range(3)]
+
+
+@pytest.fixture(scope="session")
+def ca(keys):
+    """An invented CA certificate on the last of the keys."""
+    return self_signed(keys[-1], "invented CA", ca=True)
+
+
+@pytest.fixture
+def client(keys):
+    """A new tablet's SCEP client."""
+    return Client(keys[0])
+
+
+@pytest.fixture(scope="session")
+def new_client():
+    """The maker of SCEP clients."""
+    return Client
+
+
+@pytest.fixture(scope="session")
+def openssl():
+    """Run the openssl command line with bytes in and bytes out: a witness that shares no code with ours."""
+    path = shutil.which("openssl")
+    if path is None:
+        pytest.skip("the openssl command line is not installed")
+
+    def run(*arguments, data=b""):
+        done = subprocess.run([path, *map(str, arguments)], input=data, capture_output=True, check=False, timeout=20)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    return run
