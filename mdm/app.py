@@ -1,0 +1,113 @@
+"""The front doors: `operator_app()` for people and their machines, `device_app()` for tablets. Nobody imports this."""
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from mdm import db
+from mdm.api.frame import LastResort, RequestId, SecurityHeaders
+from mdm.api.problems import PROBLEMS, Problem, render_problems
+from mdm.errors import MdmError
+from mdm.settings import get_settings
+
+_OPERATOR_BODY_BYTES = 1024 * 1024
+"""A route that takes files says so itself: `@router.post(..., max_body_size=...)`."""
+
+OPERATOR_ROUTERS: tuple[Any, ...] = ()
+"""One line per room, in the order of the document."""
+DEVICE_ROUTERS: tuple[Any, ...] = ()
+"""The tablets' doors, one line per platform and purpose."""
+
+
+def operator_app() -> FastAPI:
+    """Build the app for operators: /api/v1 with problem documents, a session or token on every route but sign-in."""
+    app = FastAPI(
+        title="Tabane",
+        summary="The operator API of the tablets' management",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        max_body_size=_OPERATOR_BODY_BYTES,
+    )
+    # Each one added stands around those before it: the id is outermost.
+    render_problems(app)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestId)
+    _add_health(app)
+    for router in OPERATOR_ROUTERS:
+        app.include_router(router, responses=PROBLEMS)
+    _document_problems(app)
+    return app
+
+
+def device_app() -> FastAPI:
+    """Build the app for tablets: each door renders its own refusals, and nothing here ever answers 401."""
+    app = FastAPI(
+        title="Tabane door",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        max_body_size=get_settings().apple.max_body_bytes,
+        redirect_slashes=False,
+    )
+    app.add_middleware(LastResort, render=lambda _request: Response(status_code=HTTPStatus.INTERNAL_SERVER_ERROR))
+    app.add_middleware(RequestId)
+    for kind in (MdmError, HTTPException, RequestValidationError):
+        app.add_exception_handler(kind, _bare)
+    _add_health(app)
+    for router in DEVICE_ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def _bare(_request: Request, error: Exception) -> Response:
+    """Answer a tablet with a bare status; 401 would make it unenrol itself (apple.md §1.3), so it becomes 400."""
+    match error:
+        case MdmError():
+            status = int(error.status)
+        case HTTPException():
+            status = error.status_code
+        case _:
+            status = HTTPStatus.BAD_REQUEST
+    return Response(status_code=HTTPStatus.BAD_REQUEST if status == HTTPStatus.UNAUTHORIZED else status)
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/livez", include_in_schema=False)
+    async def livez() -> Response:
+        """Say that the process runs."""
+        return Response("ok\n", media_type="text/plain")
+
+    @app.get("/readyz", include_in_schema=False)
+    def readyz() -> Response:
+        """Say whether the database answers and has this version's schema. The broker is not asked: it may be gone."""
+        try:
+            ready = db.schema_is_current()
+            reason = "ok" if ready else "the database schema is not this version's; run `tabane migrate`"
+        except SQLAlchemyError:
+            ready, reason = False, "the database does not answer"
+        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return JSONResponse({"ready": ready, "reason": reason}, status_code=status)
+
+
+def _document_problems(app: FastAPI) -> None:
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title, version=app.version, summary=app.summary, openapi_version="3.1.0", routes=app.routes
+            )
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas.update(problem.pop("$defs", {}))
+            schemas["Problem"] = problem
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document

@@ -1,0 +1,86 @@
+"""The operators' edge of HTTP: from a request to a principal of a certain role. Not for the tablets' doors."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from mdm.auth import credentials
+from mdm.auth.models import Role
+from mdm.auth.principal import Principal
+from mdm.db import SessionDep
+from mdm.errors import Forbidden, Unauthenticated
+from mdm.settings import get_settings
+
+_bearer = HTTPBearer(auto_error=False, description="A session or an API token.")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_LONGEST_SECRET = 200
+
+
+def cookie_name() -> str:
+    """Return the session cookie's name: bound to host, path and TLS wherever the console is served over https."""
+    return "__Host-tabane" if get_settings().operator_url.startswith("https://") else "tabane"
+
+
+def refuse_cross_site(request: Request) -> None:
+    """Refuse a state-changing request that a page of another origin made the browser send (CSRF).
+
+    Browsers say where a request comes from in Sec-Fetch-Site, older ones in Origin; a cookie with neither is refused.
+    """
+    if request.method in _SAFE_METHODS:
+        return
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site == "same-origin":
+            return
+    else:
+        origin = request.headers.get("origin", "")
+        own = get_settings().operator_url.rstrip("/")
+        if origin and origin in (own, f"{request.url.scheme}://{request.headers.get('host', '')}"):
+            return
+    raise Forbidden("this request did not come from the console's own pages")
+
+
+def secret_of(request: Request, bearer: HTTPAuthorizationCredentials | None) -> str | None:
+    """Return the secret a request presents; a cookie counts only for requests from our own pages."""
+    if bearer is not None:
+        return bearer.credentials[:_LONGEST_SECRET]
+    cookie = request.cookies.get(cookie_name())
+    if cookie is None:
+        return None
+    refuse_cross_site(request)
+    return cookie[:_LONGEST_SECRET]
+
+
+def _signed_in(
+    request: Request,
+    session: SessionDep,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Principal:
+    secret = secret_of(request, bearer)
+    principal = credentials.authenticate(session, secret) if secret else None
+    if principal is None:
+        raise Unauthenticated("sign in first: no valid session or token")
+    return principal
+
+
+Viewer = Annotated[Principal, Depends(_signed_in)]
+"""Any signed-in operator: may read within its scope."""
+
+
+def _support(principal: Viewer) -> Principal:
+    principal.must_be(Role.SUPPORT)
+    return principal
+
+
+def _administrator(principal: Viewer) -> Principal:
+    principal.must_be(Role.ADMINISTRATOR)
+    return principal
+
+
+Support = Annotated[Principal, Depends(_support)]
+"""Support or administrator: may act on tablets within its scope."""
+Administrator = Annotated[Principal, Depends(_administrator)]
+"""May change operators, policies and the ledger within its scope."""
+BearerDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+"""The presented bearer secret, for signing out."""
