@@ -29,6 +29,8 @@ from mdm.apple.apns import (
 from mdm.apple.apns_h2 import Connection, Ticket
 
 _MAX_TRIES = 2
+_FLUSH_EVERY = 32
+"""Streams framed before they are written, so that the far end starts on the first while the last are framed."""
 _MAX_BARREN = 3
 """Connections in a row that end without a single answer before the queue is given back."""
 
@@ -142,8 +144,12 @@ class _Driver:
                 if self._queue and self._opening is None and not self._stopped:
                     self._opening = self._loop.create_task(self._open())
                 return
+            started = 0
             while self._queue and connection.has_room():
                 connection.start(self._queue.popleft())
+                started += 1
+                if started % _FLUSH_EVERY == 0:
+                    connection.flush()
             connection.flush()
         finally:
             self._pumping = False

@@ -35,6 +35,8 @@ _GOAWAY: Final = 7
 _FRAME_HEADER: Final = 9
 _MAX_FRAME: Final = 16_384
 _MAX_ANSWER: Final = 4_096
+_SLICE: Final = 4_096
+"""Bytes of answers taken in before the owner is told that there may be room."""
 _PING_ANSWER_SECONDS: Final = 10.0
 
 
@@ -220,6 +222,11 @@ class Connection(asyncio.Protocol):
             if self._buffer[end + 3] == _GOAWAY:
                 self._feed(bytes(self._buffer[begin:end]))
                 self._go_away(bytes(self._buffer[end + _FRAME_HEADER : after]))
+                begin = after
+            elif after - begin > _SLICE:
+                # New streams leave while the rest is still read: both ends work at once.
+                self._feed(bytes(self._buffer[begin:after]))
+                self._changed()
                 begin = after
             end = after
         self._feed(bytes(self._buffer[begin:end]))

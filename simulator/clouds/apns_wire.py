@@ -23,6 +23,8 @@ WINDOW = 2**24
 """Receive window of a connection, renewed when half is used."""
 
 
+SLICE = 8192
+"""Bytes read between two flushes of answers."""
 LINGER = 0.2
 """Seconds between the last answer after GOAWAY and the close, so that a busy client reads it before a TCP reset."""
 
@@ -113,26 +115,32 @@ class Http2Connection(asyncio.Protocol):
         self._requests.clear()
 
     def data_received(self, data: bytes) -> None:
-        """Read frames; a client that breaks the protocol is disconnected."""
-        try:
-            events = self._h2.receive_data(data)
-        except h2.exceptions.ProtocolError:
-            self._flush()
-            self._transport.close()
-            return
-        for event in events:
-            if isinstance(event, h2.events.RequestReceived):
-                self._h2.live += 1
-                self._requests[event.stream_id] = Request(dict(cast("list[tuple[str, str]]", event.headers)))
-            elif isinstance(event, h2.events.DataReceived):
-                self._take_body(event)
-            elif isinstance(event, h2.events.StreamEnded):
-                self._take(event.stream_id)
-            elif isinstance(event, h2.events.StreamReset):
-                self._forget(event.stream_id)
+        """Read frames, a slice at a time so that the first answers leave while the last requests are still read."""
+        for begin in range(0, len(data), SLICE):
             if self._transport.is_closing():
                 return
-        self._flush()
+            try:
+                events = self._h2.receive_data(data[begin : begin + SLICE])
+            except h2.exceptions.ProtocolError:  # a client that breaks the protocol is disconnected
+                self._flush()
+                self._transport.close()
+                return
+            for event in events:
+                self._on_event(event)
+            self._flush()
+
+    def _on_event(self, event: h2.events.Event) -> None:
+        if self._transport.is_closing():
+            return
+        if isinstance(event, h2.events.RequestReceived):
+            self._h2.live += 1
+            self._requests[event.stream_id] = Request(dict(cast("list[tuple[str, str]]", event.headers)))
+        elif isinstance(event, h2.events.DataReceived):
+            self._take_body(event)
+        elif isinstance(event, h2.events.StreamEnded):
+            self._take(event.stream_id)
+        elif isinstance(event, h2.events.StreamReset):
+            self._forget(event.stream_id)
 
     def announce(self, limit: int) -> None:
         """Send SETTINGS with a new MAX_CONCURRENT_STREAMS."""
