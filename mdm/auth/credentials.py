@@ -9,7 +9,7 @@ from sqlalchemy import func, or_
 from sqlmodel import Session, col, select, update
 
 from mdm import clock
-from mdm.auth.models import Credential, Operator, OperatorSchool
+from mdm.auth.models import Credential, Operator, OperatorSchool, Role
 from mdm.auth.principal import CredentialKind, Principal, Scope
 from mdm.errors import NotFound
 from mdm.settings import get_settings
@@ -92,7 +92,7 @@ def principal_of(session: Session, operator: Operator, kind: CredentialKind = Cr
         query = select(OperatorSchool.school_id).where(OperatorSchool.operator_id == operator.id)
         schools = frozenset(session.exec(query))
     scope = Scope(all_schools=operator.all_schools, school_ids=schools)
-    return Principal(id=operator.id, name=operator.name, role=operator.role, scope=scope, credential=kind)
+    return Principal(id=operator.id, name=operator.name, role=Role(operator.role), scope=scope, credential=kind)
 
 
 def live_tokens(session: Session, operator_id: int) -> list[Credential]:
