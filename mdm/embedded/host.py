@@ -33,10 +33,15 @@ class Owner:
         return bool(status.st_mode >> shift & 1)
 
 
+def current() -> Owner:
+    """Return the user of this process."""
+    return Owner(os.geteuid(), os.getegid(), str(os.geteuid()))
+
+
 def unprivileged() -> Owner:
     """Return the current user, or `nobody` when that is root: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
-        return Owner(os.geteuid(), os.getegid(), str(os.geteuid()))
+        return current()
     for name in ("nobody", "daemon"):
         try:
             entry = pwd.getpwnam(name)

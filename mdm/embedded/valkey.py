@@ -31,9 +31,10 @@ class Valkey:
         host.stop(self.process, signal.SIGTERM, patience_s=5)
 
 
-def start_valkey(folder: Path, *, port: int | None = None) -> Valkey:
+def start_valkey(folder: Path, *, port: int | None = None, password: str | None = None) -> Valkey:
     """Start a fresh, empty server on a free loopback port unless given one; its log goes into `folder`.
 
+    Port and password are given when a server that fell over is started again under its old address.
     Raises `Misconfigured` or `Conflict` with one line that says what is wrong.
     """
     make_folder(folder)
@@ -43,7 +44,7 @@ def start_valkey(folder: Path, *, port: int | None = None) -> Valkey:
     for _attempt in range(5):
         chosen = port or host.free_port()
         host.require_free(chosen)
-        password = secrets.token_hex(24)
+        password = password or secrets.token_hex(24)
         log.unlink(missing_ok=True)
         process = host.spawn(
             [binary, "-"],

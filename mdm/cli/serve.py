@@ -1,0 +1,96 @@
+"""`tabane web | door | worker | beat | migrate`: one process each, for containers and for `tabane up`."""
+
+import os
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+@app.command()
+def web(host: Host = "127.0.0.1", port: Annotated[int, typer.Option(help="Port to listen on.")] = 8001) -> None:
+    """Serve operators: the API."""
+    _serve("mdm.app:operator_app", host=host, port=port, workers=1)
+
+
+@app.command()
+def door(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to serve with.")] = 1,
+) -> None:
+    """Serve tablets: enrolment, check-in and commands."""
+    _serve("mdm.app:device_app", host=host, port=port, workers=workers)
+
+
+@app.command()
+def worker(queues: Annotated[list[str], typer.Argument(help="Queues to work on: urgent, push, sync, sweep.")]) -> None:
+    """Work on hints from the broker."""
+    os.environ["REMAP_SIGTERM"] = "SIGQUIT"  # read by Celery when it is imported: soft shutdown (operations.md §0.6)
+    from workers.app import app as celery  # noqa: PLC0415 - after the line above
+
+    _configure_log()
+    celery.worker_main(
+        [
+            "worker",
+            f"--queues={','.join(queues)}",
+            f"--hostname={'-'.join(queues)}@%h",
+            "--concurrency=2",
+            "--pool=threads",
+            "--without-gossip",
+            "--without-mingle",
+            "--loglevel=WARNING",
+        ]
+    )
+
+
+@app.command()
+def beat() -> None:
+    """Ring the regular hints. One process; a second one is harmless."""
+    from workers.app import app as celery  # noqa: PLC0415 - only this command needs it
+
+    _configure_log()
+    # In memory: what is due is read from the rows, so the schedule need not survive a restart.
+    celery.start(["beat", "--scheduler=celery.beat:Scheduler", "--pidfile=", "--loglevel=WARNING"])
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to this version's schema; refuses a newer one."""
+    from mdm import db  # noqa: PLC0415 - only this command needs it
+    from mdm.settings import get_settings  # noqa: PLC0415
+
+    db.migrate(get_settings().database_url)
+    typer.echo("the database has this version's schema")
+
+
+def _configure_log() -> None:
+    from mdm import log  # noqa: PLC0415 - only the serving commands need it
+    from mdm.settings import get_settings  # noqa: PLC0415
+
+    log.configure(as_json=get_settings().log_json)
+
+
+def _serve(target: str, *, host: str, port: int, workers: int) -> None:
+    import uvicorn  # noqa: PLC0415 - only the serving commands need it
+
+    _configure_log()
+    uvicorn.run(
+        target,
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,  # addresses carry tickets
+        server_header=False,
+        proxy_headers=False,  # the door judges its peer itself: only named proxies may hand over a certificate
+        timeout_graceful_shutdown=8,
+        timeout_keep_alive=75,
+        backlog=4096,
+    )
