@@ -199,7 +199,8 @@ def _layer(value: object) -> object:
         raise ValueError(f"the {kind} is empty or too long")
     if kind == LayerKind.CLASS and not _CLASS_KEY.fullmatch(key):
         raise ValueError('a class is named school/grade/class, for example {class: "CODE/6/1"}')
-    return Layer(kind=LayerKind(kind), key=key)
+    # The ledger keeps serial numbers in upper case.
+    return Layer(kind=LayerKind(kind), key=key.upper() if kind == LayerKind.SERIAL else key)
 
 
 def _written_layer(layer: Layer) -> object:
