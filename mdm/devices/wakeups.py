@@ -1,21 +1,243 @@
-"""Wake-ups: all SQL of the `wakeup` table. One row while something waits for a tablet; it sends nothing."""
+"""Who is due a push, and since when: all SQL of the wake-up table but the exchange's own. It sends nothing itself.
 
-from collections.abc import Sequence
+A row stands for "something waits for this tablet"; one push serves whatever waits. Leases use the database's clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID, uuid4
 
 from sqlalchemy import text
 from sqlmodel import Session
 
 from mdm.devices.models import Lane
+from mdm.platform import Platform
+
+_SILENT: Final[Mapping[Lane, Sequence[float]]] = {
+    Lane.URGENT: (60, 300, 900, 3600),
+    Lane.NORMAL: (900, 3600, 14_400, 86_400),
+    Lane.BULK: (3600, 14_400, 86_400),
+}
+"""Seconds until a tablet that was woken and stays silent is woken again; the last value repeats. The push service keeps
+a push for a day, so this is for what got lost on its side."""
+
+
+class Verdict(StrEnum):
+    """What became of one wake-up."""
+
+    WOKEN = "woken"
+    DEAD = "dead"
+    """The address is dead; only the tablet itself can give a new one."""
+    LATER = "later"
+    """The push service asks for patience."""
+    UNSENT = "unsent"
+    """Certainly not sent."""
+    UNKNOWN = "unknown"
+    """Sent, no answer: again, though the tablet may be woken twice."""
+    REFUSED = "refused"
+    """Refused for a reason that lies in the message."""
+    BROKEN = "broken"
+    """Every push will be refused: certificate, topic, configuration."""
+
+
+_PATIENCE: Final[Mapping[Verdict, float]] = {
+    Verdict.UNSENT: 1.0,
+    Verdict.LATER: 30.0,
+    Verdict.DEAD: 300.0,
+    Verdict.BROKEN: 300.0,
+    Verdict.REFUSED: 3600.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One wake-up's outcome in words that hold for every platform; `retry_after` in seconds."""
+
+    verdict: Verdict
+    reason: str = ""
+    retry_after: float | None = None
+    dead_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased wake-up with all that a transport needs; address and secret stay out of repr."""
+
+    device_id: int
+    school_id: int
+    platform: Platform
+    lane: Lane
+    generation: int
+    attempts: int
+    lease: UUID
+    topic: str
+    push_token: bytes = field(repr=False)
+    push_magic: bytes = field(repr=False)
+    """Sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How one lane stands: how many are due now, how many are leased, and seconds until the next falls due."""
+
+    due: int
+    leased: int
+    next_in: float | None
 
 
 def mark_due(session: Session, device_ids: Sequence[int], lane: Lane) -> None:
-    """Make these tablets due a wake-up now, in this lane or the faster one they already wait in."""
+    """Make enrolled tablets due a push now; on one that is due already, the more urgent lane and the new work count.
+
+    Tablets that are not enrolled are left out: their first check-in asks anyway.
+    """
     session.execute(
         text(
             "INSERT INTO wakeup (device_id, lane, due_at)"
-            " SELECT id, :lane, now() FROM unnest(CAST(:ids AS bigint[])) AS id ORDER BY id"
-            " ON CONFLICT (device_id) DO UPDATE SET lane = least(wakeup.lane, excluded.lane),"
-            " due_at = least(wakeup.due_at, excluded.due_at), generation = wakeup.generation + 1"
+            " SELECT e.device_id, :lane, now() FROM enrollment e"
+            " WHERE e.device_id = ANY(CAST(:ids AS bigint[])) AND e.status = 'active' ORDER BY e.device_id"
+            " ON CONFLICT (device_id) DO UPDATE SET lane = least(wakeup.lane, EXCLUDED.lane),"
+            " due_at = least(wakeup.due_at, EXCLUDED.due_at), generation = wakeup.generation + 1, attempts = 0"
         ),
-        {"ids": sorted(set(device_ids)), "lane": int(lane)},
+        {"lane": int(lane), "ids": list(device_ids)},
     )
+
+
+def clear(session: Session, device_ids: Sequence[int]) -> None:
+    """Forget that these tablets are due, whatever waits."""
+    session.execute(text("DELETE FROM wakeup WHERE device_id = ANY(CAST(:ids AS bigint[]))"), {"ids": list(device_ids)})
+
+
+def claim_due(session: Session, lane: Lane, *, limit: int, lease_s: float) -> list[Claim]:
+    """Lease up to `limit` due wake-ups of a lane, longest due first; what another worker holds is passed over.
+
+    Commit before sending. Tablets with a dead address stay due but are passed over until they give a new one.
+    """
+    rows = session.execute(
+        text(
+            "WITH due AS ("
+            " SELECT w.device_id FROM wakeup w JOIN enrollment e USING (device_id)"
+            " WHERE w.lane = :lane AND w.due_at <= now() AND (w.lease_until IS NULL OR w.lease_until < now())"
+            " AND e.status = 'active' AND e.unreachable_since IS NULL"
+            " AND e.push_token IS NOT NULL AND e.push_magic IS NOT NULL"
+            " ORDER BY w.due_at LIMIT :limit FOR UPDATE OF w SKIP LOCKED)"
+            " UPDATE wakeup w SET lease_until = now() + make_interval(secs => :lease_s), lease_token = :lease"
+            " FROM due JOIN enrollment e USING (device_id) JOIN device d ON d.id = due.device_id"
+            " WHERE w.device_id = due.device_id"
+            " RETURNING w.device_id, d.school_id, d.platform, w.lane, w.generation, w.attempts, w.lease_token AS lease,"
+            " coalesce(e.topic, '') AS topic, e.push_token, e.push_magic"
+        ),
+        {"lane": int(lane), "limit": limit, "lease_s": lease_s, "lease": uuid4()},
+    )
+    return [_claim(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+
+
+def defer(session: Session, waits: Sequence[tuple[Claim, float]]) -> int:
+    """Give leases back with seconds to wait each, compare-and-set; returns how many were still ours."""
+    return _set_due(session, waits, attempts=0, awake=False)
+
+
+def settle(session: Session, results: Sequence[tuple[Claim, Result]]) -> list[int]:
+    """Record outcomes, compare-and-set on the lease; a settle that comes too late changes nothing.
+
+    Returns the tablets that were woken for all that waits for them; those with newer work stay due at once.
+    """
+    woken = [(claim, _silence(claim)) for claim, result in results if result.verdict is Verdict.WOKEN]
+    perhaps = [(claim, _doubt(claim)) for claim, result in results if result.verdict is Verdict.UNKNOWN]
+    again = [(claim, _patience(result)) for claim, result in results if result.verdict in _PATIENCE]
+    dead = [(claim, result) for claim, result in results if result.verdict is Verdict.DEAD]
+    _mark_unreachable(session, dead)
+    defer(session, again)
+    _set_due(session, perhaps, attempts=1, awake=True)
+    if not woken:
+        return []
+    ids = [claim.device_id for claim, _ in woken]
+    generations = [claim.generation for claim, _ in woken]
+    session.execute(
+        text("UPDATE enrollment SET last_push_at = now() WHERE device_id = ANY(CAST(:ids AS bigint[]))"), {"ids": ids}
+    )
+    _set_due(session, woken, attempts=1, awake=True)
+    rows = session.execute(
+        text(
+            "SELECT c.device_id FROM unnest(CAST(:ids AS bigint[]), CAST(:generations AS bigint[]))"
+            " AS c (device_id, generation) LEFT JOIN wakeup w USING (device_id)"
+            " WHERE w.device_id IS NULL OR w.generation = c.generation"
+        ),
+        {"ids": ids, "generations": generations},
+    )
+    return [row.device_id for row in rows]
+
+
+def standing(session: Session, lane: Lane) -> Waiting:
+    """Say how a lane stands; only tablets that can be reached count."""
+    row = session.execute(
+        text(
+            "SELECT count(*) FILTER (WHERE w.due_at <= now() AND coalesce(w.lease_until < now(), true)) AS due,"
+            " count(*) FILTER (WHERE w.lease_until >= now()) AS leased,"
+            " extract(epoch FROM min(greatest(w.due_at, w.lease_until)) - now())::float8 AS next_in"
+            " FROM wakeup w JOIN enrollment e USING (device_id)"
+            " WHERE w.lane = :lane AND w.due_at <= now() + interval '1 minute'"
+            " AND e.status = 'active' AND e.unreachable_since IS NULL AND e.push_token IS NOT NULL"
+        ),
+        {"lane": int(lane)},
+    ).one()
+    return Waiting(row.due, row.leased, None if row.next_in is None else max(0.0, row.next_in))
+
+
+def _claim(row: Mapping[Any, Any]) -> Claim:
+    facts = {str(name): value for name, value in row.items()}
+    return Claim(**{**facts, "platform": Platform(facts["platform"]), "lane": Lane(facts["lane"])})
+
+
+def _set_due(session: Session, waits: Sequence[tuple[Claim, float]], *, attempts: int, awake: bool) -> int:
+    """Give leases back; `awake` leaves a tablet due at once if work came in since it was claimed."""
+    if not waits:
+        return 0
+    rows = session.execute(
+        text(
+            "UPDATE wakeup w SET lease_until = NULL, lease_token = NULL, attempts = w.attempts + :attempts,"
+            " due_at = CASE WHEN :awake AND w.generation <> c.generation THEN w.due_at"
+            " ELSE now() + make_interval(secs => c.wait) END"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:generations AS bigint[]), CAST(:leases AS uuid[]),"
+            " CAST(:waits AS float8[])) AS c (device_id, generation, lease, wait)"
+            " WHERE w.device_id = c.device_id AND w.lease_token = c.lease RETURNING w.device_id"
+        ),
+        {
+            "attempts": attempts,
+            "awake": awake,
+            "ids": [claim.device_id for claim, _ in waits],
+            "generations": [claim.generation for claim, _ in waits],
+            "leases": [claim.lease for claim, _ in waits],
+            "waits": [wait for _, wait in waits],
+        },
+    )
+    return len(rows.all())
+
+
+def _mark_unreachable(session: Session, dead: Sequence[tuple[Claim, Result]]) -> None:
+    """Note dead addresses, unless the tablet has given another since, or registered after the push service's word."""
+    for claim, result in dead:
+        session.execute(
+            text(
+                "UPDATE enrollment SET unreachable_since = now() WHERE device_id = :id AND push_token = :token"
+                " AND (CAST(:since AS timestamptz) IS NULL OR token_at IS NULL OR token_at <= :since)"
+            ),
+            {"id": claim.device_id, "token": claim.push_token, "since": result.dead_since},
+        )
+
+
+def _silence(claim: Claim) -> float:
+    steps = _SILENT[claim.lane]
+    return steps[min(claim.attempts, len(steps) - 1)]
+
+
+def _doubt(claim: Claim) -> float:
+    """After a push without an answer: one more soon, and then as if it had arrived, so that nobody is woken for ever."""
+    return 2.0 if claim.attempts == 0 else _silence(claim)
+
+
+def _patience(result: Result) -> float:
+    """Seconds until the next try after a push that certainly did not arrive."""
+    return result.retry_after or _PATIENCE[result.verdict]
