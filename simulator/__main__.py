@@ -16,6 +16,7 @@ from simulator.clouds.pki import PushPki, make_push_pki, topic_of
 from simulator.control import control
 from simulator.tablets.behaviour import Behaviour
 from simulator.tablets.fleet import Fleet, Recruit, read_recruits
+from simulator.tablets.keys import Keys
 
 BUNDLE = "push-bundle.pem"
 """Push certificate and key in one file, as the server's setting wants it."""
@@ -109,7 +110,7 @@ async def _serve(
         read_pki(options.pki),
         behaviour=behaviour,
         seed=options.seed,
-        shared_keys=options.shared_keys,
+        keys=Keys(shared=options.shared_keys) if options.shared_keys else None,
         connections=options.connections,
         journal=journal,
     )

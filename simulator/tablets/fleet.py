@@ -59,7 +59,7 @@ class Fleet:
         *,
         behaviour: Behaviour | None = None,
         seed: int = 0,
-        shared_keys: int = 0,
+        keys: Keys | None = None,
         connections: int = 64,
         journal: TextIO | None = None,
     ) -> None:
@@ -71,8 +71,8 @@ class Fleet:
         self._seed = seed
         self._journal = journal
         # Fresh interpreters: a fork of a process with running threads may hang.
-        self._executor = None if shared_keys else ProcessPoolExecutor(2, mp_context=get_context("spawn"))
-        self._keys = Keys(shared=shared_keys, executor=self._executor)
+        self._executor = None if keys else ProcessPoolExecutor(2, mp_context=get_context("spawn"))
+        self._keys = keys or Keys(executor=self._executor)
 
     async def start(self, *, port: int = 0) -> None:
         """Open the push service."""

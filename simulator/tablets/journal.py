@@ -3,10 +3,11 @@
 It must not hold tokens, push magic or challenges.
 """
 
+import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, TextIO
@@ -53,6 +54,7 @@ class Journal:
         self.serial = serial
         self.entries: list[Entry] = []
         self._out = out
+        self._waiting: list[asyncio.Future[None]] = []
 
     def write(self, event: Event, epoch: int, *, command: str = "", kind: str = "", **detail: Any) -> None:
         """Add a line."""
@@ -60,6 +62,17 @@ class Journal:
         self.entries.append(entry)
         if self._out is not None:
             self._out.write(json.dumps(asdict(entry)) + "\n")
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
+
+    async def until(self, happened: Callable[[], bool]) -> None:
+        """Wait for a line after which `happened()` holds; bound it with a timeout."""
+        while not happened():
+            line = asyncio.get_running_loop().create_future()
+            self._waiting.append(line)
+            await line
 
     def of(self, event: Event, kind: str | None = None) -> list[Entry]:
         """Return the lines of one event, in order; of one RequestType or MessageType if given."""

@@ -21,7 +21,7 @@ class Keys:
     def __init__(self, *, shared: int = 0, executor: Executor | None = None) -> None:
         self._shared = shared
         self._executor = executor
-        self._made: dict[tuple[int, int], asyncio.Future[rsa.RSAPrivateKey]] = {}
+        self._made: dict[tuple[int, int], rsa.RSAPrivateKey] = {}
         self._turn = 0
 
     async def take(self, size: int) -> rsa.RSAPrivateKey:
@@ -31,8 +31,8 @@ class Keys:
         self._turn += 1
         slot = (size, self._turn % self._shared)
         if slot not in self._made:
-            self._made[slot] = asyncio.ensure_future(self._make(size))
-        return await asyncio.shield(self._made[slot])
+            self._made.setdefault(slot, await self._make(size))
+        return self._made[slot]
 
     async def _make(self, size: int) -> rsa.RSAPrivateKey:
         der = await asyncio.get_running_loop().run_in_executor(self._executor, _make_der, size)
