@@ -8,7 +8,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -177,3 +177,10 @@ def tidy(column: Column, cell: str) -> str:
 def safe_cell(value: str) -> str:
     """Return a cell that a spreadsheet shows and does not run; `read_rows` gives the value back."""
     return f"'{value}" if _ESCAPE.match(value) else value
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """Return one CSV line, with its CRLF, whose cells no spreadsheet executes."""
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow([safe_cell(cell) for cell in cells])
+    return buffer.getvalue()

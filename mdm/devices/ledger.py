@@ -59,7 +59,8 @@ def _ledger(session: Session, scope: Scope) -> Ledger:
 
 def _standing(session: Session) -> dict[str, Standing]:
     statement = text(
-        "SELECT d.id, coalesce(e.status, 'absent') AS status, d.control_number, d.serial, d.platform, d.model, d.imei, d.iccid,"
+        "SELECT d.id, coalesce(e.status, 'absent') AS status, d.control_number, d.serial, d.platform, d.model,"
+        " d.imei, d.iccid,"
         " s.code, h.user_id, d.lease_contract, d.state"
         " FROM device d JOIN school s ON s.id = d.school_id"
         " LEFT JOIN holder h ON h.id = d.holder_id LEFT JOIN enrollment e ON e.device_id = d.id"

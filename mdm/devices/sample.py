@@ -3,15 +3,13 @@
 Numbers have valid check digits and come from ranges made up here; names are put together from a short list.
 """
 
-import csv
-import io
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stdnum import luhn
 
-from mdm.devices.csvfile import safe_cell
+from mdm.devices.csvfile import csv_line
 from mdm.devices.ledger_columns import JAPANESE, Column
 
 _FAMILY_NAMES = (
@@ -194,10 +192,3 @@ def lines(tablets: int, *, schools: int | None = None, seed: int = 1, japanese: 
     yield csv_line(JAPANESE[column] if japanese else column.value for column in Column)
     for row in rows(tablets, schools=schools, seed=seed):
         yield csv_line(row[column] for column in Column)
-
-
-def csv_line(cells: Iterator[str]) -> str:
-    """Return one CSV line whose cells no spreadsheet executes."""
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow([safe_cell(cell) for cell in cells])
-    return buffer.getvalue()

@@ -1,0 +1,194 @@
+"""The operator API of the ledger file: import it, export it. A name goes in here and never comes out."""
+
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, BinaryIO, cast
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.datastructures import UploadFile
+
+from mdm.api.problems import PROBLEMS
+from mdm.audit import chain
+from mdm.auth.access import Administrator, BearerDep, Support, secret_of
+from mdm.db import SessionDep
+from mdm.devices import ledger, search
+from mdm.devices.csvfile import MAX_BYTES, csv_line, read_rows
+from mdm.devices.ledger_columns import JAPANESE, Column
+from mdm.devices.ledger_values import Outcome, Plan
+from mdm.devices.search import Found
+from mdm.errors import Malformed, Unauthenticated
+
+router = APIRouter(prefix="/api/v1/ledger", tags=["ledger"])
+
+_IN_MEMORY = 8 * 1024 * 1024
+_MULTIPART_SLACK = 64 * 1024
+_EXPORTED = tuple(column for column in Column if column is not Column.NAME)
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "A CSV file in UTF-8 or CP932, headers in Japanese or English.",
+        "content": {
+            "text/csv": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+
+
+class ChangeOut(BaseModel):
+    """One field that changes; names are masked, of ICCID and IMEI the end is shown."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    field: str = Field(examples=["school_code"])
+    old: str = Field(examples=["E001"])
+    new: str = Field(examples=["E002"])
+
+
+class LineOut(BaseModel):
+    """What happens to the tablet of one line."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    line: int = Field(examples=[2])
+    control_number: str = Field(examples=["T000001"])
+    outcome: Outcome
+    changes: list[ChangeOut]
+
+
+class FaultOut(BaseModel):
+    """Why a line is not imported."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    line: int = Field(examples=[17])
+    reason: str = Field(examples=["serial: must not be empty"])
+
+
+class NoticeOut(FaultOut):
+    """What is odd about a line that is imported all the same."""
+
+    level: str = Field(examples=["warning"])
+
+
+class ImportOut(BaseModel):
+    """What an import does, or would do in a dry run."""
+
+    applied: bool = Field(description="False for a dry run.")
+    new: int
+    changed: int
+    unchanged: int
+    errors: int = Field(description="Lines that are wrong, and left out where `skip_bad_rows` is set.")
+    schools: int = Field(description="Schools that are added or renamed.")
+    lines: list[LineOut] = Field(description="The first lines that are new or changed.")
+    faults: list[FaultOut]
+    notices: list[NoticeOut]
+
+
+async def _uploaded(request: Request, bearer: BearerDep) -> AsyncIterator[BinaryIO]:
+    """Receive the file before the transaction opens, so that a slow upload holds no connection of the database."""
+    if secret_of(request, bearer) is None:
+        raise Unauthenticated("sign in first: no valid session or token")
+    if request.headers.get("content-type", "").startswith("multipart/form-data"):
+        async with request.form(max_files=1, max_fields=8) as form:
+            upload = form.get("file")
+            if not isinstance(upload, UploadFile):
+                raise Malformed("the form has no file in the field `file`")
+            yield upload.file
+        return
+    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
+        async for chunk in request.stream():
+            file.write(chunk)
+        file.seek(0)
+        yield cast("BinaryIO", file)
+
+
+@router.post(
+    "/imports",
+    operation_id="import_ledger",
+    openapi_extra=_BODY,
+    max_body_size=MAX_BYTES + _MULTIPART_SLACK,
+    responses=PROBLEMS,
+)
+def import_ledger(
+    file: Annotated[BinaryIO, Depends(_uploaded)],
+    session: SessionDep,
+    principal: Administrator,
+    *,
+    dry_run: Annotated[bool, Query(description="Only say what would happen.")] = False,
+    skip_bad_rows: Annotated[bool, Query(description="Import the right lines even if others are wrong.")] = False,
+    show: Annotated[int, Query(ge=0, le=1000, description="How many new or changed lines to list.")] = 50,
+    max_faults: Annotated[int, Query(ge=0, le=200_000, description="How many wrong lines to list.")] = 1000,
+) -> ImportOut:
+    """Import a ledger file: all of it, or nothing if a line is wrong and `skip_bad_rows` is not set.
+
+    The control number is the key. A column that is not in the file leaves its field as it is; an empty cell clears it.
+    Nothing is ever deleted; the same file a second time changes nothing.
+    """
+    plan = ledger.plan(session, read_rows(file), principal.scope, lock=not dry_run)
+    if not dry_run:
+        applied = ledger.apply(session, plan, skip_bad_rows=skip_bad_rows)
+        details = {"new": applied.new, "changed": applied.changed, "unchanged": applied.unchanged}
+        details |= {"errors": len(plan.faults), "schools": len(plan.schools)}
+        chain.record(session, principal, "ledger.import", "ledger", details | {"sha256": _digest(file)})
+    return _report(plan, applied=not dry_run, show=show, max_faults=max_faults)
+
+
+def _digest(file: BinaryIO) -> str:
+    """Return SHA-256 of the file, so that the trail says which one it was."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _report(plan: Plan, *, applied: bool, show: int, max_faults: int) -> ImportOut:
+    moving = [line for line in plan.lines if line.outcome is not Outcome.UNCHANGED]
+    return ImportOut(
+        applied=applied,
+        new=plan.count(Outcome.NEW),
+        changed=plan.count(Outcome.CHANGED),
+        unchanged=plan.count(Outcome.UNCHANGED),
+        errors=len(plan.faults),
+        schools=len(plan.schools),
+        lines=[LineOut.model_validate(line) for line in moving[:show]],
+        faults=[FaultOut.model_validate(fault) for fault in plan.faults[:max_faults]],
+        notices=[NoticeOut.model_validate(notice) for notice in plan.notices[:max_faults]],
+    )
+
+
+@router.get("/export", operation_id="export_ledger", response_class=Response)
+def export_ledger(
+    session: SessionDep,
+    principal: Support,
+    english: Annotated[bool, Query(description="English headers instead of Japanese ones.")] = False,
+) -> Response:
+    """Give the ledger in scope as CSV (UTF-8 with a mark, for spreadsheets), in the form that the import reads.
+
+    Without the column of names (R-26): importing the file again leaves the names as they are.
+    """
+    body = "".join(_export(search.everything(session, principal.scope), english=english))
+    chain.record(session, principal, "ledger.export", "ledger", {"lines": body.count("\r\n") - 1})
+    headers = {"Content-Disposition": 'attachment; filename="ledger.csv"'}
+    return Response(body.encode("utf-8-sig"), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _export(tablets: Iterator[Found], *, english: bool) -> Iterator[str]:
+    yield csv_line(column.value if english else JAPANESE[column] for column in _EXPORTED)
+    for tablet in tablets:
+        yield csv_line(_cell(tablet, column) for column in _EXPORTED)
+
+
+def _cell(tablet: Found, column: Column) -> str:
+    value = getattr(tablet, "class_name" if column is Column.CLASS else column.value)
+    return "" if value is None else str(value)
