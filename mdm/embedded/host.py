@@ -103,7 +103,7 @@ def spawn(
     """
     inherited = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     leash = [on_parent_death.value, os.getpid(), owner.uid, owner.gid]
-    with log.open("ab") as output:
+    with open(log, "ab", opener=_private) as output:  # noqa: PTH123 - pathlib has no opener
         process = subprocess.Popen(  # noqa: S603 - our own servers, no shell
             [sys.executable, "-I", "-S", _LEASH, *(str(number) for number in leash), *command],
             cwd=folder,
@@ -117,6 +117,10 @@ def spawn(
         with process.stdin as pipe:
             pipe.write(stdin)
     return process
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def stop(process: subprocess.Popen[bytes], *signals: signal.Signals, patience_s: float = 10) -> None:

@@ -1,10 +1,11 @@
 """Keeps a set of processes running: starts them in order, starts fallen ones again, stops all. Knows no one of them."""
 
+import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ _LOOK_S = 0.1
 _READY_S = 60.0
 _STEADY_S = 60.0
 _LONGEST_PAUSE_S = 30.0
+_LONGEST_LOG_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,26 @@ class Part:
     is_ready: Callable[[], bool] = lambda: True
     stop_signals: tuple[signal.Signals, ...] = (signal.SIGTERM,)
     patience_s: float = 12.0
+
+
+def python_part(
+    name: str, command: Sequence[str | Path], log: Path, *, is_ready: Callable[[], bool] = lambda: True
+) -> Part:
+    """Describe a process of our own, run as this user with this process's environment; an overlong log is put aside."""
+
+    def launch() -> subprocess.Popen[bytes]:
+        if log.exists() and log.stat().st_size > _LONGEST_LOG_BYTES:
+            log.replace(log.with_suffix(".old.log"))
+        return host.spawn(
+            command,
+            owner=host.current(),
+            log=log,
+            folder=log.parent,
+            on_parent_death=signal.SIGTERM,
+            environment=os.environ.copy(),
+        )
+
+    return Part(name, launch, log, is_ready)
 
 
 @dataclass
@@ -70,6 +92,11 @@ class Supervisor:
                 self.stopping.wait(_LOOK_S)
         for running in fresh:
             self._require_alive(running)
+
+    def adopt(self, part: Part, process: subprocess.Popen[bytes]) -> None:
+        """Take over a process that runs already, as a storey of its own."""
+        self._storey += 1
+        self._running.append(_Running(part, process, self._storey, time.monotonic()))
 
     def ask(self, part: Part) -> None:
         """Ask the watching thread to start one more part; callable from any thread."""
