@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from mdm.errors import Invalid, Malformed
-from profiles.policy import PolicyDocument, pointer, read
+from profiles.policy import PolicyDocument, pointer, read_all
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 12
@@ -146,21 +146,11 @@ def load(text: str) -> list[PolicyDocument]:
     documents, lines = parse(text)
     if not documents:
         raise Malformed("the file holds no policy")
-    policies: list[PolicyDocument] = []
-    errors: list[dict[str, str]] = []
-    for number, document in enumerate(documents):
-        try:
-            policies.append(read(document, at=pointer(number)))
-        except Invalid as wrong:
-            errors += [error | {"detail": _with_line(error, lines)} for error in wrong.errors]
-    seen: set[str] = set()
-    for policy in policies:
-        if policy.name in seen:
-            errors.append({"pointer": "", "detail": f"two policies are named `{policy.name}`"})
-        seen.add(policy.name)
-    if errors:
-        raise Invalid("the policy file has errors", errors=errors)
-    return policies
+    try:
+        return read_all(documents)
+    except Invalid as wrong:
+        errors = [error | {"detail": _with_line(error, lines)} for error in wrong.errors]
+        raise Invalid("the policy file has errors", errors=errors) from None
 
 
 def _with_line(error: dict[str, str], lines: dict[str, int]) -> str:

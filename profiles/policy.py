@@ -5,7 +5,7 @@ It knows no platform: the compilers say what a platform cannot do with it. It re
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -242,6 +242,27 @@ def read(document: object, *, at: str = "") -> PolicyDocument:
     except ValidationError as wrong:
         errors = [_explained(error, at) for error in wrong.errors(include_url=False)]
         raise Invalid("the policy has errors", errors=errors) from None
+
+
+def read_all(documents: Sequence[object], *, at: str = "") -> list[PolicyDocument]:
+    """Check all documents of a file or a request; raises Invalid with the errors of all of them at once."""
+    policies: list[PolicyDocument] = []
+    errors: list[dict[str, str]] = []
+    seen: set[str] = set()
+    for number, document in enumerate(documents):
+        here = at + pointer(number)
+        try:
+            policy = read(document, at=here)
+        except Invalid as wrong:
+            errors += wrong.errors
+            continue
+        if policy.name in seen:
+            errors.append({"pointer": f"{here}/name", "detail": f"two policies are named `{policy.name}`"})
+        seen.add(policy.name)
+        policies.append(policy)
+    if errors:
+        raise Invalid("the policies have errors", errors=errors)
+    return policies
 
 
 def pointer(*parts: int | str) -> str:

@@ -1,5 +1,6 @@
 """A small invented district for the tests of this room."""
 
+import itertools
 from dataclasses import dataclass, field
 
 import pytest
@@ -7,9 +8,11 @@ from sqlmodel import Session
 
 from mdm import clock, vault
 from mdm.auth import CredentialKind, Principal, Role, Scope
-from mdm.auth.models import Operator
+from mdm.auth.models import Operator, OperatorSchool
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus, LedgerState
 from mdm.organization.models import Holder, School, SchoolClass
+
+_NUMBERS = itertools.count(1)
 
 
 @dataclass
@@ -67,9 +70,12 @@ class District:
         return self.session.get(Enrollment, self.tablets[serial])
 
     def operator(self, *codes, role=Role.ADMINISTRATOR):
-        name = f"op{len(codes)}-{'-'.join(codes)}-{role.value}"
+        name = f"op{next(_NUMBERS)}-{role.value}"
         row = Operator(name=name, password_hash="x", role=role, all_schools=not codes, created_at=clock.now())
         self.session.add(row)
+        self.session.flush()
+        for code in codes:
+            self.session.add(OperatorSchool(operator_id=row.id, school_id=self.schools[code]))
         self.session.flush()
         scope = Scope(all_schools=not codes, school_ids=frozenset(self.schools[code] for code in codes))
         return Principal(row.id, name, role, scope, CredentialKind.SESSION)

@@ -1,0 +1,175 @@
+"""The operator API of policies and rollouts. It reads and shows; the rules are in `policies` and `rollouts`."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from sqlmodel import Session
+
+from mdm.api import Page, Paging, page_of
+from mdm.auth import Administrator, Principal, Viewer
+from mdm.db import SessionDep
+from mdm.errors import NotFound
+from profiles import places, policies, rollouts, targets
+from profiles.lint import Doubt, doubts
+from profiles.policy import Layer, LayerKind, PolicyDocument, Sections, read_all
+
+router = APIRouter(prefix="/api/v1", tags=["policies"])
+
+_EXAMPLE = {
+    "version": 1,
+    "name": "district",
+    "layer": "fleet",
+    "usb": {"external_storage": "deny"},
+    "web_filter": {"adult_filter": True, "deny_list": ["social.example.com"]},
+}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Documents(_Body):
+    """Policy documents, as a policy file holds them (version 1 of the format: the schema `PolicyDocument`)."""
+
+    documents: list[dict[str, Any]] = Field(min_length=1, max_length=500, examples=[[_EXAMPLE]])
+
+    def checked(self) -> list[PolicyDocument]:
+        """The documents after the check; raises Invalid with pointers into this body."""
+        return read_all(self.documents, at="/documents")
+
+
+class Apply(Documents):
+    """Documents to store, and the revision numbers that a plan announced."""
+
+    expected_revisions: dict[str, int] = Field(
+        default={}, description="Refuse (409) if a policy would get another revision.", examples=[{"district": 2}]
+    )
+
+
+class Checked(BaseModel):
+    """A document that has no errors, with what looks odd about it."""
+
+    name: str = Field(examples=["district"])
+    layer: str = Field(examples=["class=0101/6/1"])
+    document: PolicyDocument
+    """In normal form: lists sorted, hosts in lower case."""
+    warnings: list[Doubt]
+
+
+class EffectivePolicy(BaseModel):
+    """The merged policy of one tablet."""
+
+    serial: str = Field(examples=["DMPXINVENTED"])
+    sections: Sections
+    decided_by: dict[str, list[str]] = Field(
+        description="For each field the policies that decided it.", examples=[{"/usb/external_storage": ["district"]}]
+    )
+
+
+class StartRollout(_Body):
+    """What to roll out to whom."""
+
+    policy: str = Field(max_length=63, examples=["district"])
+    target: str = Field(max_length=80, examples=["fleet", "school=0101", "class=0101/6/1", "serial=DMPXINVENTED"])
+    revision: int | None = Field(default=None, ge=1, description="The latest when absent.")
+
+
+@router.post("/policies/validate", operation_id="validatePolicies", summary="Check policy documents")
+def validate(body: Documents, _principal: Viewer) -> list[Checked]:
+    """Check documents and return them in normal form with warnings; stores nothing and looks at no tablet."""
+    return [
+        Checked(name=each.name, layer=str(each.layer), document=each, warnings=doubts(each.sections()))
+        for each in body.checked()
+    ]
+
+
+@router.post("/policies/plan", operation_id="planPolicies", summary="Say what documents would change")
+def plan(body: Documents, session: SessionDep, principal: Administrator) -> policies.Plan:
+    """Say what applying and rolling out would change, and for how many tablets; stores nothing."""
+    return policies.plan(session, principal, body.checked())
+
+
+@router.post("/policies", operation_id="applyPolicies", summary="Store policy documents")
+def apply(body: Apply, session: SessionDep, principal: Administrator) -> list[policies.Shown]:
+    """Store each document that differs as a new revision, all or none. No tablet is reached: that is a rollout."""
+    return policies.apply(session, principal, body.checked(), expected=body.expected_revisions)
+
+
+@router.get("/policies", operation_id="listPolicies", summary="List policies")
+def list_policies(session: SessionDep, principal: Viewer, window: Paging) -> Page[policies.Shown]:
+    """Return the latest revision of each policy in scope, widest layer first."""
+    found = policies.overview(session, principal)
+    start = int(window.after[0]) if window.after else 0
+    rows = list(enumerate(found, start=1))[start : start + window.limit + 1]
+    return page_of(window, rows, key=lambda row: [row[0]], show=lambda row: row[1])
+
+
+@router.get("/policies/{name}", operation_id="showPolicy", summary="Show one policy")
+def show(
+    name: str,
+    session: SessionDep,
+    principal: Viewer,
+    revision: Annotated[int | None, Query(ge=1, description="The latest when absent.")] = None,
+) -> policies.Shown:
+    """Return one revision of a policy."""
+    return policies.show(session, principal, name, revision)
+
+
+@router.get("/policies/{name}/revisions", operation_id="listRevisions", summary="The history of a policy")
+def history(name: str, session: SessionDep, principal: Viewer) -> list[policies.Shown]:
+    """Return every revision of a policy, newest first."""
+    return policies.history(session, principal, name)
+
+
+@router.get("/effective-policy", operation_id="showEffectivePolicy", summary="What one tablet should be, and why")
+def effective_policy(
+    session: SessionDep, principal: Viewer, serial: Annotated[str, Query(max_length=32)]
+) -> EffectivePolicy:
+    """Return the merge of all layers that speak to a tablet, and which policy decided each field."""
+    device_id = _tablet(session, principal, serial)
+    merged = targets.effective_of(session, device_id)
+    decided = {place: list(names) for place, names in merged.decided_by.items()}
+    return EffectivePolicy(serial=serial.upper(), sections=merged.sections, decided_by=decided)
+
+
+@router.post(
+    "/rollouts",
+    operation_id="startRollout",
+    summary="Roll a policy out",
+    status_code=HTTPStatus.CREATED,
+    tags=["rollouts"],
+)
+def start_rollout(body: StartRollout, session: SessionDep, principal: Administrator) -> rollouts.Shown:
+    """Set what the target's tablets should hold, in one wave, and make them due a wake-up."""
+    return rollouts.start(session, principal, policy=body.policy, target=body.target, revision=body.revision)
+
+
+@router.get("/rollouts", operation_id="listRollouts", summary="List rollouts")
+def list_rollouts(session: SessionDep, principal: Viewer, window: Paging) -> Page[rollouts.Shown]:
+    """Return the rollouts of policies in scope, newest first."""
+    before = UUID(str(window.after[0])) if window.after else None
+    rows = rollouts.overview(session, principal, limit=window.limit + 1, before=before)
+    return page_of(window, rows, key=lambda row: [row.id], show=lambda row: row)
+
+
+@router.get("/rollouts/{rollout_id}", operation_id="showRollout", summary="How far a rollout is")
+def show_rollout(rollout_id: UUID, session: SessionDep, principal: Viewer) -> rollouts.Shown:
+    """Return the numbers of a rollout, counted now over the caller's schools."""
+    return rollouts.show(session, principal, rollout_id)
+
+
+@router.post("/rollouts/{rollout_id}/finish", operation_id="finishRollout", summary="End a rollout")
+def finish_rollout(rollout_id: UUID, session: SessionDep, principal: Administrator) -> rollouts.Shown:
+    """Freeze a running rollout's numbers. Its tablets keep what they should hold, and still get it when they wake."""
+    return rollouts.finish(session, principal, rollout_id)
+
+
+def _tablet(session: Session, principal: Principal, serial: str) -> int:
+    """The tablet's id, if it is in scope; NotFound otherwise."""
+    place = places.find(session, Layer(kind=LayerKind.SERIAL, key=serial.upper()), principal.scope)
+    if place.device_id is None:
+        raise NotFound("there is no such tablet")
+    return place.device_id

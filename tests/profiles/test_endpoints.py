@@ -1,0 +1,116 @@
+"""The operator API of policies and rollouts, through its door."""
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from mdm.api.problems import render_problems
+from mdm.auth import Role, credentials
+from profiles.endpoints import router
+
+DOC = {"version": 1, "name": "district", "layer": "fleet", "usb": {"external_storage": "deny"}}
+
+
+@pytest.fixture
+def api():
+    from mdm.app import OPERATOR_ROUTERS, operator_app
+
+    if router in OPERATOR_ROUTERS:
+        app = operator_app()
+    else:
+        app = FastAPI()
+        render_problems(app)
+        app.include_router(router)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+@pytest.fixture
+def bearer(district, session):
+    def make(*codes, role=Role.ADMINISTRATOR):
+        issued = credentials.open_session(session, district.operator(*codes, role=role).id)
+        session.commit()
+        return {"Authorization": f"Bearer {issued.secret}"}
+
+    return make
+
+
+def test_a_policy_goes_from_file_to_tablets_through_the_api(api, bearer):
+    """Validate, plan, apply, roll out, watch, end."""
+    admin = bearer()
+    checked = api.post("/api/v1/policies/validate", json={"documents": [DOC]}, headers=admin)
+    assert (checked.status_code, checked.json()[0]["layer"]) == (200, "fleet")
+    plan = api.post("/api/v1/policies/plan", json={"documents": [DOC]}, headers=admin).json()
+    assert (plan["touched"], plan["steps"][0]["action"], plan["steps"][0]["revision"]) == (4, "new", 1)
+    body = {"documents": [DOC], "expected_revisions": {"district": 1}}
+    assert api.post("/api/v1/policies", json=body, headers=admin).json()[0]["revision"] == 1
+    started = api.post("/api/v1/rollouts", json={"policy": "district", "target": "fleet"}, headers=admin)
+    assert started.status_code == 201
+    shown = api.get(f"/api/v1/rollouts/{started.json()['id']}", headers=admin).json()
+    assert (shown["state"], shown["counts"]["pending"]) == ("running", 4)
+    ended = api.post(f"/api/v1/rollouts/{shown['id']}/finish", headers=admin).json()
+    assert ended["state"] == "finished"
+    assert api.get("/api/v1/policies/district", headers=admin).json()["released"] == 1
+    assert len(api.get("/api/v1/policies/district/revisions", headers=admin).json()) == 1
+    effective = api.get("/api/v1/effective-policy", params={"serial": "a"}, headers=admin).json()
+    assert effective["decided_by"] == {"/usb/external_storage": ["district"]}
+
+
+def test_errors_are_problems_with_pointers_into_the_request(api, bearer):
+    """Every wrong field, with the nearest right key."""
+    wrong = {"documents": [DOC, {**DOC, "name": "x", "usb": {"hostpairing": "deny"}}]}
+    answer = api.post("/api/v1/policies/plan", json=wrong, headers=bearer())
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["errors"] == [
+        {"pointer": "/documents/1/usb/hostpairing", "detail": "no such key; did you mean `host_pairing`?"}
+    ]
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.SUPPORT])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("policies", {"documents": [DOC]}),
+        ("policies/plan", {"documents": [DOC]}),
+        ("rollouts", {"policy": "district", "target": "fleet"}),
+        ("rollouts/01890a5d-ac96-774b-bcce-b302099a8057/finish", None),
+    ],
+)
+def test_only_administrators_change_what_tablets_should_be(api, bearer, role, path, body):
+    """Others read."""
+    assert api.post(f"/api/v1/{path}", json=body, headers=bearer(role=role)).status_code == 403
+    assert api.post(f"/api/v1/{path}", json=body).status_code == 401
+
+
+def test_scope_holds_on_every_route(api, bearer):
+    """Another school's policy and tablet look as if they were not there."""
+    two = {**DOC, "name": "two", "layer": {"school": "0102"}}
+    assert api.post("/api/v1/policies", json={"documents": [two]}, headers=bearer()).status_code == 200
+    one = bearer("0101")
+    for path in ("policies/two", "policies/two/revisions", "effective-policy?serial=D"):
+        assert api.get(f"/api/v1/{path}", headers=one).status_code == 404, path
+    assert api.get("/api/v1/policies", headers=one).json() == {"items": [], "next": None}
+    start = {"policy": "two", "target": "school=0102"}
+    assert api.post("/api/v1/rollouts", json=start, headers=one).status_code == 404
+
+
+def test_lists_come_in_pages(api, bearer):
+    """Policies and rollouts continue where the page before ended."""
+    admin = bearer()
+    documents = [
+        DOC,
+        {**DOC, "name": "one", "layer": {"school": "0101"}},
+        {**DOC, "name": "a", "layer": {"serial": "A"}},
+    ]
+    api.post("/api/v1/policies", json={"documents": documents}, headers=admin)
+    for name in ("district", "one", "a"):
+        api.post("/api/v1/rollouts", json={"policy": name, "target": "fleet"}, headers=admin)
+    for path, field, names in (
+        ("policies", "name", ["district", "one", "a"]),
+        ("rollouts", "policy", ["a", "one", "district"]),
+    ):
+        first = api.get(f"/api/v1/{path}?limit=2", headers=admin).json()
+        rest = api.get(f"/api/v1/{path}", params={"limit": 2, "cursor": first["next"]}, headers=admin).json()
+        assert [item[field] for item in first["items"] + rest["items"]] == names
+        assert rest["next"] is None
