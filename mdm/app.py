@@ -3,25 +3,39 @@
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from enrollment.apple import endpoints as apple_enrollment
 from mdm import db
 from mdm.api.frame import LastResort, RequestId, SecurityHeaders
 from mdm.api.problems import PROBLEMS, Problem, render_problems
+from mdm.audit import endpoints as audit
+from mdm.devices import endpoints as devices
+from mdm.devices import ledger_endpoints as ledger
 from mdm.errors import MdmError
+from mdm.operators import endpoints as operators
+from mdm.organization import endpoints as organization
 from mdm.settings import get_settings
+from profiles import endpoints as profiles
 
 _OPERATOR_BODY_BYTES = 1024 * 1024
 """A route that takes files says so itself: `@router.post(..., max_body_size=...)`."""
 
-OPERATOR_ROUTERS: tuple[Any, ...] = ()
+OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
+    operators.router,
+    audit.router,
+    organization.router,
+    ledger.router,
+    devices.router,
+    profiles.router,
+)
 """One line per room, in the order of the document."""
-DEVICE_ROUTERS: tuple[Any, ...] = ()
+DEVICE_ROUTERS: tuple[APIRouter, ...] = (apple_enrollment.router,)
 """The tablets' doors, one line per platform and purpose."""
 
 

@@ -81,8 +81,8 @@ def _problem(
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _mdm_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, MdmError)
+def refusal(request: Request, error: MdmError) -> JSONResponse:
+    """Render a refusal; an endpoint returns it instead of raising when what it wrote must be kept."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else {}
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
@@ -90,6 +90,11 @@ def _mdm_error(request: Request, error: Exception) -> JSONResponse:
     return _problem(
         request, error.status, slug=error.slug, detail=error.detail, errors=error.errors, headers=headers or None
     )
+
+
+def _mdm_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MdmError)
+    return refusal(request, error)
 
 
 def pointer(location: tuple[int | str, ...]) -> str:

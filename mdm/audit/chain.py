@@ -87,6 +87,15 @@ def head(session: Session) -> tuple[int, bytes]:
     return int(count), newest or _GENESIS
 
 
+def contains(session: Session, digest: str) -> bool:
+    """Say whether an event with this digest (hexadecimal) is in the trail: what a kept `head` is compared with."""
+    try:
+        wanted = bytes.fromhex(digest)
+    except ValueError:
+        return False
+    return session.exec(select(AuditEvent.id).where(AuditEvent.digest == wanted)).first() is not None
+
+
 def _all_events(session: Session) -> Iterator[Row[Any]]:
     after = 0
     while True:

@@ -69,3 +69,8 @@ class Principal:
         """Raise `Forbidden` unless the role is `least` or stands above it."""
         if _RANK[self.role] < _RANK[least]:
             raise Forbidden(f"this needs the role {least.value}; yours is {self.role.value}")
+
+    def must_have_signed_in(self, purpose: str) -> None:
+        """Raise `Forbidden` for an API token: what gives power away needs a person who has just signed in."""
+        if self.credential is not CredentialKind.SESSION:
+            raise Forbidden(f"an API token cannot {purpose}; sign in for that")

@@ -1,0 +1,182 @@
+"""Operators' accounts and the rules of changing them. Signing in is `signin`; what a role may do is `mdm.auth`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, and_, func
+from sqlmodel import Session, col, delete, exists, select
+
+from mdm import clock
+from mdm.audit import chain
+from mdm.auth import Principal, Role, Scope, credentials
+from mdm.auth.models import Operator, OperatorSchool
+from mdm.auth.passwords import hash_password
+from mdm.errors import Conflict, Forbidden, Invalid, NotFound
+from mdm.organization.models import School
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An operator as administrators see it."""
+
+    operator: Operator
+    schools: tuple[str, ...]
+    """Codes, sorted; empty with `all_schools`."""
+
+
+def scope_of_codes(session: Session, codes: Sequence[str], *, all_schools: bool) -> Scope:
+    """Return the scope of these school codes; `Invalid` names the unknown ones, or says that none were given."""
+    if all_schools:
+        return Scope(all_schools=True)
+    wanted = sorted(set(codes))
+    known = dict(session.exec(select(School.code, School.id).where(col(School.code).in_(wanted))).all())
+    unknown = [code for code in wanted if code not in known]
+    if unknown or not wanted:
+        detail = f"no such school: {', '.join(unknown)}" if unknown else "name schools, or set all_schools"
+        raise Invalid("the scope is wrong", errors=[{"pointer": "/schools", "detail": detail}])
+    return Scope(all_schools=False, school_ids=frozenset(id_ for id_ in known.values() if id_ is not None))
+
+
+def add(session: Session, actor: Principal | str, *, name: str, password: str, role: Role, scope: Scope) -> Operator:
+    """Make an account. An operator may give no wider scope than its own; the host (`actor` is text) may give any."""
+    if not _NAME.fullmatch(name):
+        detail = "2 to 64 of a-z 0-9 . _ -, beginning with a letter or digit"
+        raise Invalid("the name cannot be used", errors=[{"pointer": "/name", "detail": detail}])
+    if isinstance(actor, Principal):
+        _must_manage(actor)
+        _must_include(actor, scope)
+    if session.exec(select(Operator.id).where(Operator.name == name)).first() is not None:
+        raise Conflict(f"there is an operator {name} already")
+    operator = Operator(
+        name=name,
+        password_hash=hash_password(password, name=name),
+        role=role,
+        all_schools=scope.all_schools,
+        created_at=clock.now(),
+    )
+    session.add(operator)
+    session.flush()
+    _set_schools(session, operator, scope)
+    details = {"role": role.value, "all_schools": scope.all_schools, "school_ids": sorted(scope.school_ids)}
+    chain.record(session, actor, "operator.add", f"operator:{name}", details)
+    return operator
+
+
+def visible(
+    session: Session, principal: Principal, *, after_name: str | None = None, limit: int = 500
+) -> list[Account]:
+    """List, by name, the operators whose whole scope lies within the principal's."""
+    statement = select(Operator).where(_within(principal.scope)).order_by(col(Operator.name)).limit(limit)
+    if after_name is not None:
+        statement = statement.where(col(Operator.name) > after_name)
+    return [_account(session, operator) for operator in session.exec(statement)]
+
+
+def find(session: Session, principal: Principal, operator_id: int) -> Account:
+    """Return one visible operator, or raise `NotFound`."""
+    statement = select(Operator).where(Operator.id == operator_id, _within(principal.scope))
+    operator = session.exec(statement).first()
+    if operator is None:
+        raise NotFound("there is no such operator")
+    return _account(session, operator)
+
+
+def change(
+    session: Session,
+    principal: Principal,
+    operator_id: int,
+    *,
+    role: Role | None = None,
+    scope: Scope | None = None,
+    disabled: bool | None = None,
+) -> Account:
+    """Change role, scope or whether an operator may sign in; what it had open ends, so that the change holds at once.
+
+    Nobody changes their own account, and one enabled administrator of all schools must remain.
+    """
+    _must_manage(principal)
+    if operator_id == principal.id:
+        raise Forbidden("nobody changes their own role, scope or account")
+    # Two administrators who take each other out must wait for one another.
+    everyone_in_charge = select(Operator.id).where(_in_charge()).order_by(col(Operator.id)).with_for_update()
+    in_charge = set(session.exec(everyone_in_charge))
+    operator = find(session, principal, operator_id).operator
+    if role is not None:
+        operator.role = role
+    if scope is not None:
+        _must_include(principal, scope)
+        operator.all_schools = scope.all_schools
+        _set_schools(session, operator, scope)
+    if disabled is not None:
+        operator.disabled_at = clock.now() if disabled else None
+    session.add(operator)
+    session.flush()
+    if in_charge and session.exec(select(func.count()).select_from(Operator).where(_in_charge())).one() == 0:
+        raise Conflict("one enabled administrator of all schools must remain")
+    credentials.revoke_all(session, operator_id)
+    details = {
+        "role": role.value if role else None,
+        "all_schools": scope.all_schools if scope else None,
+        "school_ids": sorted(scope.school_ids) if scope else None,
+        "disabled": disabled,
+    }
+    given = {name: value for name, value in details.items() if value is not None}
+    chain.record(session, principal, "operator.change", f"operator:{operator.name}", given)
+    return _account(session, operator)
+
+
+def set_password(session: Session, principal: Principal, operator_id: int, password: str) -> None:
+    """Give an operator a new password and end all its sessions and tokens."""
+    if operator_id != principal.id:
+        _must_manage(principal)
+    operator = find(session, principal, operator_id).operator
+    operator.password_hash = hash_password(password, name=operator.name)
+    session.add(operator)
+    credentials.revoke_all(session, operator_id)
+    chain.record(session, principal, "operator.password", f"operator:{operator.name}")
+
+
+def _must_manage(principal: Principal) -> None:
+    principal.must_be(Role.ADMINISTRATOR)
+    principal.must_have_signed_in("manage operators")
+
+
+def _must_include(principal: Principal, scope: Scope) -> None:
+    if not principal.scope.includes(scope):
+        raise Forbidden("nobody gives a wider scope than their own")
+
+
+def _in_charge() -> ColumnElement[bool]:
+    return and_(
+        col(Operator.role) == Role.ADMINISTRATOR.value, col(Operator.all_schools), col(Operator.disabled_at).is_(None)
+    )
+
+
+def _within(scope: Scope) -> ColumnElement[bool]:
+    if scope.all_schools:
+        return col(Operator.id).is_not(None)
+    outside = exists().where(
+        col(OperatorSchool.operator_id) == Operator.id,
+        col(OperatorSchool.school_id).not_in(sorted(scope.school_ids)),
+    )
+    return and_(col(Operator.all_schools).is_(False), ~outside)
+
+
+def _set_schools(session: Session, operator: Operator, scope: Scope) -> None:
+    assert operator.id is not None
+    session.exec(delete(OperatorSchool).where(col(OperatorSchool.operator_id) == operator.id))
+    session.add_all(OperatorSchool(operator_id=operator.id, school_id=school) for school in sorted(scope.school_ids))
+    session.flush()
+
+
+def _account(session: Session, operator: Operator) -> Account:
+    statement = (
+        select(School.code)
+        .join(OperatorSchool, col(OperatorSchool.school_id) == School.id)
+        .where(OperatorSchool.operator_id == operator.id)
+        .order_by(School.code)
+    )
+    return Account(operator=operator, schools=() if operator.all_schools else tuple(session.exec(statement)))
