@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from enrollment import endpoints as enrollment
 from enrollment.apple import endpoints as apple_enrollment
 from mdm import db
 from mdm.api.frame import LastResort, RequestId, SecurityHeaders
@@ -32,6 +33,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     organization.router,
     ledger.router,
     devices.router,
+    enrollment.router,
     profiles.router,
 )
 """One line per room, in the order of the document."""

@@ -12,10 +12,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import AttributeOID
+from cryptography.x509.oid import AttributeOID, NameOID
+from starlette.testclient import TestClient
 
+from mdm.app import device_app
 from mdm.cms import der, enveloped, signed
+from mdm.devices.models import Device, Enrollment, LedgerState
+from mdm.organization.models import School
 
+TOPIC = "com.apple.mgmt.External.00000000-0000-4000-8000-000000000001"
 BASE = "2.16.840.1.113733.1.9."
 
 
@@ -23,8 +28,10 @@ def attribute(number: int, tag: int, value: bytes) -> tuple[bytes, bytes]:
     return der.oid_content(f"{BASE}{number}"), der.tlv(tag, value)
 
 
-def self_signed(key: Any, name: str = "pupil tablet", *, ca: bool = False) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+def self_signed(
+    key: Any, name: str = "tablet", *, ca: bool = False, subject: x509.Name | None = None
+) -> x509.Certificate:
+    subject = subject or x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     moment = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -141,3 +148,55 @@ def openssl():
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def push_certificate(tmp_path, keys, monkeypatch):
+    """The setting `apple.push_certificate`, with an invented topic in it."""
+    subject = x509.Name([x509.NameAttribute(NameOID.USER_ID, TOPIC), x509.NameAttribute(NameOID.COMMON_NAME, "push")])
+    file = tmp_path / "push.pem"
+    file.write_bytes(self_signed(keys[0], subject=subject).public_bytes(Encoding.PEM))
+    monkeypatch.setenv("TABANE_APPLE__PUSH_CERTIFICATE", str(file))
+    return TOPIC
+
+
+@pytest.fixture
+def door(push_certificate, database):
+    """A client of the tablets' door."""
+    with TestClient(device_app(), raise_server_exceptions=False) as opened:
+        yield opened
+
+
+@dataclass
+class District:
+    """Two schools and a tablet in each state."""
+
+    schools: dict[str, int]
+    devices: dict[str, int]
+    """By serial number, which is the state in capitals and a number."""
+
+
+@pytest.fixture
+def district(session):
+    """A small invented district, committed."""
+    schools = {code: School(code=code, name=f"school {code}") for code in ("e-01", "e-02")}
+    session.add_all(schools.values())
+    session.flush()
+    devices = {}
+    for number, state in enumerate([*LedgerState, LedgerState.ISSUED, LedgerState.ISSUED]):
+        school = schools["e-02" if number == len(LedgerState) + 1 else "e-01"]
+        serial = f"{state.value.upper()}{number}"
+        device = Device(
+            control_number=f"T-{number}",
+            serial=serial,
+            platform="apple",
+            school_id=school.id,
+            state=state,
+            updated_at=datetime.now(UTC),
+        )
+        session.add(device)
+        session.flush()
+        session.add(Enrollment(device_id=device.id))
+        devices[serial] = device.id
+    session.commit()
+    return District({code: school.id for code, school in schools.items()}, devices)
