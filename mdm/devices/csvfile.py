@@ -147,12 +147,14 @@ def _refuse_wrong_separator(header: list[str]) -> None:
                 raise Malformed(f"the columns are separated by {name}; save the file with commas")
 
 
-def _row(line: int, cells: list[str], columns: list[Column]) -> Row:
+def _row(line: int, cells: list[str], columns: list[Column | None]) -> Row:
     raw = tuple(cells)
     if len(cells) < len(columns) or any(cell.strip() for cell in cells[len(columns) :]):
         return Row(line, {}, f"{len(cells)} cells, where the header has {len(columns)}", raw)
     found: dict[Column, str] = {}
     for column, cell in zip(columns, cells, strict=False):
+        if column is None:
+            continue
         value = tidy(column, cell)
         if len(value) > WIDTHS[column]:
             return Row(line, {}, f"{column.value}: longer than {WIDTHS[column]} characters", raw)

@@ -91,6 +91,9 @@ WIDTHS: dict[Column, int] = {
 AS_WRITTEN = frozenset([Column.NAME, Column.SCHOOL_NAME])
 """Names keep the very characters they were written with: NFKC would change 神 (U+FA19) and its kin."""
 
+ADDED_TO_BAD_ROWS = ("error_line", "error_reason")
+"""Headers of the two columns that a file of bad rows has beside those of the file it came from."""
+
 STATE_WORDS: dict[str, LedgerState] = {
     "在庫": LedgerState.STOCK,
     "予備": LedgerState.STOCK,
@@ -119,12 +122,18 @@ _BY_HEADER: dict[str, Column] = (
 )
 
 
-def read_headers(cells: list[str]) -> list[Column]:
-    """Return the column under each header cell, empty ones at the end left out; `Malformed` says which one is wrong."""
+def read_headers(cells: list[str]) -> list[Column | None]:
+    """Return the column under each header cell, empty ones at the end left out; `Malformed` says which one is wrong.
+
+    None stands for what we add ourselves to bad rows, so that the mended file can be imported as it is.
+    """
     while cells and not cells[-1].strip():
         cells = cells[:-1]
-    columns: list[Column] = []
+    columns: list[Column | None] = []
     for place, cell in enumerate(cells, start=1):
+        if cell.strip() in ADDED_TO_BAD_ROWS:
+            columns.append(None)
+            continue
         column = _BY_HEADER.get(_folded(cell))
         if column is None:
             raise Malformed(f"column {place} has the unknown header {_shown(cell)}{_nearest(cell)}")
@@ -135,7 +144,7 @@ def read_headers(cells: list[str]) -> list[Column]:
     return columns
 
 
-def _refuse_missing(columns: list[Column]) -> None:
+def _refuse_missing(columns: list[Column | None]) -> None:
     for column in REQUIRED:
         if column not in columns:
             raise Malformed(f"the column {column.value} ({JAPANESE[column]}) is missing")
