@@ -6,6 +6,7 @@ COPY requirements.lock pyproject.toml README.md LICENSE ./
 RUN python -m venv /opt/tabane \
  && /opt/tabane/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY alembic alembic
+COPY docs docs
 COPY mdm mdm
 COPY enrollment enrollment
 COPY profiles profiles

@@ -23,7 +23,8 @@ from mdm.devices import sample
 from mdm.devices.ledger_columns import Column
 from mdm.embedded import free_port
 from mdm.embedded.supervisor import Supervisor, python_part
-from mdm.errors import Misconfigured
+from mdm.errors import MdmError, Misconfigured
+from profiles import files
 
 _DEFAULT_TABLETS = 50
 _TICKET_HOURS = 12
@@ -70,7 +71,7 @@ class Demo:
             installed = _MainJob(Client(url, token), supervisor, self._tablets).do(self._simulate)
         except Interrupted:
             return
-        except (Misconfigured, httpx2.HTTPError, typer.Exit) as error:
+        except (MdmError, httpx2.HTTPError, typer.Exit) as error:
             self.status = 1
             if not isinstance(error, typer.Exit):  # that one has said its line already
                 print(f"tabane: the demo failed: {error}", file=sys.stderr, flush=True)
@@ -113,8 +114,10 @@ class _MainJob:
         )
         status = simulate(list(_with_tickets(client, rows)), self._supervisor)
         self._wait("enrolled", lambda: int(status()["enrolled"]))
-        client.post("/api/v1/policies", {})
-        rollout = client.post("/api/v1/rollouts", {"policy": "district", "target": "fleet"})
+        document = _sample_policy()
+        client.post("/api/v1/policies", {"documents": [document]})
+        rollout = client.post("/api/v1/rollouts", {"policy": document["name"], "target": "fleet"})
+        print(f"policy {document['name']}: rollout to the fleet begins", flush=True)
         return self._wait("installed", lambda: self._installed(rollout["id"]))
 
     def _installed(self, rollout_id: str) -> int:
@@ -149,8 +152,19 @@ def _with_tickets(client: Client, rows: list[dict[Column, str]]) -> Iterator[dic
                 "serial": row[Column.SERIAL],
                 "imei": row[Column.IMEI],
                 "iccid": row[Column.ICCID],
-                "profile": ticket["profile_url"],
+                "profile": ticket["url"],
             }
+
+
+def _sample_policy() -> dict[str, Any]:
+    """Return the fleet's document of the sample policy file."""
+    here = Path(__file__).parents[1]
+    candidates = (here.parent / "docs" / "policy" / "district.yaml", here / "_sample" / "district.yaml")
+    text = next((file.read_text() for file in candidates if file.exists()), "")
+    found = [document for document in files.parse(text)[0] if document["layer"] == "fleet"]
+    if not found:
+        raise Misconfigured("the sample policy is not installed beside the package")
+    return dict(found[0])
 
 
 def _agreed_number(file: Path, asked: int | None) -> int:
