@@ -1,27 +1,18 @@
 """The operator API of policies and rollouts, through its door."""
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from mdm.api.problems import render_problems
+from mdm.app import operator_app
 from mdm.auth import Role, credentials
-from profiles.endpoints import router
 
 DOC = {"version": 1, "name": "district", "layer": "fleet", "usb": {"external_storage": "deny"}}
 
 
 @pytest.fixture
-def api():
-    from mdm.app import OPERATOR_ROUTERS, operator_app
-
-    if router in OPERATOR_ROUTERS:
-        app = operator_app()
-    else:
-        app = FastAPI()
-        render_problems(app)
-        app.include_router(router)
-    with TestClient(app, base_url="http://127.0.0.1") as client:
+def api(database):
+    """A client of the operator app."""
+    with TestClient(operator_app(), base_url="http://127.0.0.1") as client:
         yield client
 
 

@@ -10,17 +10,19 @@ from hypothesis import strategies as st
 from mdm.errors import Invalid, Malformed, MdmError
 from profiles import files
 from profiles.files import load, parse
+from profiles.layers import merge
 from profiles.lint import doubts
 
 HEAD = "version: 1\nname: district\nlayer: fleet\n"
-SAMPLE = Path(__file__).parents[2] / "docs/policy/district.yaml"
+SAMPLES = Path(__file__).parents[2] / "docs/policy"
 
 
-def test_the_sample_policy_of_the_documentation_loads_without_a_doubt():
-    """The file that people copy is right."""
-    policies = load(SAMPLE.read_text())
-    assert [policy.name for policy in policies] == ["district", "class-0101-6-1"]
-    assert doubts(policies[0].sections()) == []
+def test_the_sample_policies_of_the_documentation_load_without_a_doubt():
+    """The files that people copy are right."""
+    (fleet,) = load((SAMPLES / "district.yaml").read_text())
+    (near,) = load((SAMPLES / "class.yaml").read_text())
+    assert (str(fleet.layer), str(near.layer)) == ("fleet", "class=0101/6/1")
+    assert doubts(merge(fleet.sections(), near.sections())) == []
 
 
 @pytest.mark.parametrize(
