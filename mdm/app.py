@@ -15,6 +15,7 @@ from enrollment.apple import endpoints as apple_enrollment
 from mdm import db
 from mdm.api.frame import LastResort, RequestId, SecurityHeaders
 from mdm.api.problems import PROBLEMS, Problem, render_problems
+from mdm.apple import endpoints as apple_door
 from mdm.audit import endpoints as audit
 from mdm.devices import endpoints as devices
 from mdm.devices import ledger_endpoints as ledger
@@ -37,7 +38,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     profiles.router,
 )
 """One line per room, in the order of the document."""
-DEVICE_ROUTERS: tuple[APIRouter, ...] = (apple_enrollment.router,)
+DEVICE_ROUTERS: tuple[APIRouter, ...] = (apple_door.router, apple_enrollment.router)
 """The tablets' doors, one line per platform and purpose."""
 
 

@@ -1,4 +1,4 @@
-"""The certificates the device CA issued, and whose they are (reference Apple §1.6); all SQL of that table but the door's.
+"""The certificates the device CA issued, and whose they are (reference Apple §1.6): all SQL of that but the hot path's.
 
 It must not judge a certificate's signature or chain: `mdm.cms` does, before anything here is asked.
 """

@@ -236,14 +236,15 @@ def token_update(session: Session, identity: bytes, udid: str, address: PushAddr
     return Reachable(enrollment.device_id, device.serial, enrollment.epoch, first)
 
 
-def check_out(session: Session, identity: bytes, udid: str) -> Arrived:
+def check_out(session: Session, identity: bytes, udid: str) -> Arrived | None:
     """End an enrolment because the tablet says that it left; its history and its ledger row stay.
 
-    A farewell signed with a certificate that has since been succeeded belongs to a former installation: no-op.
+    A farewell signed with a certificate that has since been succeeded belongs to a former installation: None.
     """
     device, enrollment = recognise(session, identity, udid)
-    if identities.is_newest(session, enrollment.device_id, identity):
-        _end(session, enrollment)
+    if not identities.is_newest(session, enrollment.device_id, identity):
+        return None
+    _end(session, enrollment)
     return Arrived(enrollment.device_id, device.serial, enrollment.epoch, new_epoch=False)
 
 

@@ -1,0 +1,103 @@
+"""Turn a handout into the property list an iPad executes: one RequestType per kind (reference Apple §1.12).
+
+Schema: Apple's device-management repository, mdm/commands. Property lists are built from objects, never from text.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, assert_never
+from uuid import UUID
+
+from mdm.apple import plist
+from mdm.commands.exchange import Handout
+from mdm.commands.kinds import Kind
+from mdm.commands.profile_work import ProfileHandout
+from mdm.commands.sealed import open_argument
+
+QUERIES: Final = (
+    "UDID",
+    "SerialNumber",
+    "DeviceName",
+    "ProductName",
+    "ModelName",
+    "ModelNumber",
+    "OSVersion",
+    "BuildVersion",
+    "IsSupervised",
+    "IsMDMLostModeEnabled",
+    "BatteryLevel",
+    "DeviceCapacity",
+    "AvailableDeviceCapacity",
+    "WiFiMAC",
+    "TimeZone",
+    "ServiceSubscriptions",
+    "ICCID",  # this and the next five: only systems before iOS 26 know them; others leave them out
+    "IMEI",
+    "PhoneNumber",
+    "CurrentCarrierNetwork",
+    "SubscriberCarrierNetwork",
+    "IsRoaming",
+    "DataRoamingEnabled",
+    "CellularTechnology",
+    "ModemFirmwareVersion",
+)
+"""What an inventory asks for (Apple §1.13)."""
+
+
+def encode(handout: Handout) -> bytes:
+    """Return the answer that carries this handout. Errors mean that it can never be sent as it stands."""
+    if isinstance(handout, ProfileHandout):
+        return _envelope(handout.command_id, _profile(handout))
+    return _envelope(handout.command_id, command(handout.kind, handout.arguments))
+
+
+def _envelope(command_id: UUID, body: Mapping[str, Any]) -> bytes:
+    return plist.dumps({"CommandUUID": str(command_id), "Command": body})
+
+
+def _profile(handout: ProfileHandout) -> Mapping[str, Any]:
+    if handout.body is None:
+        return {"RequestType": "RemoveProfile", "Identifier": handout.identifier}
+    return {"RequestType": "InstallProfile", "Payload": handout.body}
+
+
+def command(kind: Kind, arguments: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: C901, PLR0911, PLR0912 - an arm per kind
+    """Return the Command dictionary of one kind with its neutral arguments."""
+    match kind:
+        case Kind.LOST_MODE_ON:
+            return {"RequestType": "EnableLostMode"} | _texts(arguments, "message", "phone_number", "footnote")
+        case Kind.LOST_MODE_OFF:
+            return {"RequestType": "DisableLostMode"}
+        case Kind.LOCK_SCREEN:
+            return {"RequestType": "DeviceLock"} | _texts(arguments, "message", "phone_number")
+        case Kind.LOCATE:
+            return {"RequestType": "DeviceLocation"}
+        case Kind.PLAY_SOUND:
+            return {"RequestType": "PlayLostModeSound"}
+        case Kind.WIPE:
+            return {
+                "RequestType": "EraseDevice",
+                # The SIM of a lost tablet is its only channel, and the lease goes on: the plan stays unless told.
+                "PreserveDataPlan": bool(arguments.get("preserve_data_plan", True)),
+                "DisallowProximitySetup": bool(arguments.get("disallow_proximity_setup", False)),
+            }
+        case Kind.RESTART:
+            return {"RequestType": "RestartDevice"}
+        case Kind.INVENTORY_DEVICE:
+            return {"RequestType": "DeviceInformation", "Queries": list(QUERIES)}
+        case Kind.INVENTORY_SECURITY:
+            return {"RequestType": "SecurityInfo"}
+        case Kind.INVENTORY_APPS:
+            return {"RequestType": "InstalledApplicationList"}
+        case Kind.INVENTORY_PROFILES:
+            return {"RequestType": "ProfileList"}
+        case Kind.RENEW_IDENTITY:
+            return {"RequestType": "InstallProfile", "Payload": open_argument(arguments["profile"])}
+        case _:
+            assert_never(kind)
+
+
+_KEYS: Final = {"message": "Message", "phone_number": "PhoneNumber", "footnote": "Footnote"}
+
+
+def _texts(arguments: Mapping[str, Any], *names: str) -> dict[str, str]:
+    return {_KEYS[name]: str(arguments[name]) for name in names if arguments.get(name)}

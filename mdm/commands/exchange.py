@@ -1,0 +1,309 @@
+"""The hot path: a tablet reports and asks, and gets its next piece of work. Check-ins that arrive together share SQL.
+
+Neutral: it takes a `Report` and returns a `Handout`; how either looks on a wire is the platforms' business. It must not
+learn any protocol, send anything, or hold what may not be lost: between two statements the rows are the truth.
+"""
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from psycopg import AsyncConnection, OperationalError
+from psycopg import Error as DatabaseError
+from psycopg_pool import AsyncConnectionPool
+from sqlmodel import Session
+
+from mdm import jobs
+from mdm.commands import profile_work, results
+from mdm.commands.exchange_sql import LOOK, SEEN, SETTLE
+from mdm.commands.kinds import Kind
+from mdm.commands.profile_work import ProfileHandout
+from mdm.commands.results import Ended, Inventory
+from mdm.devices.life import Stranger, Unwanted
+from mdm.settings import get_settings
+
+_log = structlog.get_logger(__name__)
+
+PLANNER: Final = (
+    "-c timezone=UTC -c lock_timeout=5000 -c statement_timeout=15000 -c plan_cache_mode=force_generic_plan"
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
+)
+"""Session options of the pool: planned once, and always as index look-ups, even before statistics exist."""
+_FLIGHTS: Final = 2
+"""Batches under way at once: one is in Postgres while the other is being read."""
+_BATCH: Final = 256
+_BEAT_SECONDS: Final = 1.0
+_KNOWN: Final = frozenset(kind.value for kind in Kind)
+
+
+class Said(StrEnum):
+    """What a tablet says at a check-in; the last three are also the states that a report brings about."""
+
+    IDLE = "idle"
+    """Nothing to report: a session begins, and what was put off may be offered again."""
+    DONE = "done"
+    FAILED = "failed"
+    NOT_NOW = "not_now"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One check-in. `identity` is the SHA-256 of the certificate; `name` what the tablet calls itself (a UDID)."""
+
+    identity: bytes
+    name: str
+    """At most 64 letters, digits and hyphens: the platform has checked that."""
+    said: Said = Said.IDLE
+    command_id: UUID | None = None
+    error: list[dict[str, Any]] | None = None
+    result: dict[str, Any] | None = None
+    inventory: Inventory | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandHandout:
+    """A command to execute."""
+
+    command_id: UUID
+    kind: Kind
+    arguments: dict[str, Any]
+
+
+Handout = CommandHandout | ProfileHandout
+_Waiting = tuple[Report, "asyncio.Future[Handout | None]"]
+
+
+class Exchange:
+    """The exchange of one event loop: its pool, what waits, and who was heard since the last beat."""
+
+    def __init__(self, pool: AsyncConnectionPool[AsyncConnection[Any]]) -> None:
+        self._pool = pool
+        self._shelf = profile_work.Shelf()
+        self._waiting: deque[_Waiting] = deque()
+        self._flights = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._seen: dict[bytes, float] = {}
+        self._stale: set[int] = set()
+        self._beat: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def check_in(self, report: Report) -> "asyncio.Future[Handout | None]":
+        """Settle what the tablet reports and return its next work, or None.
+
+        Raises `Stranger` or `Unwanted`; psycopg's errors mean that the database failed and nothing is decided.
+        """
+        future: asyncio.Future[Handout | None] = self._loop.create_future()
+        self._waiting.append((report, future))
+        if self._flights < _FLIGHTS:
+            self._flights += 1
+            # One turn of the loop later, so that whatever else has just arrived comes along.
+            self._loop.call_soon(self._take_off)
+        return future
+
+    def _take_off(self) -> None:
+        task = self._loop.create_task(self._fly())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fly(self) -> None:
+        batch: list[_Waiting] = []
+        tries = 0
+        try:
+            while batch or self._waiting:
+                try:
+                    async with self._pool.connection() as connection:
+                        while batch or self._waiting:
+                            batch = batch or self._board()
+                            await self._serve(connection, batch)
+                            batch, tries = [], 0
+                except OperationalError:
+                    # Pooled connections of a database that was restarted; everything here may be done twice.
+                    tries += 1
+                    if tries > _FLIGHTS + 1 or not connection.broken:
+                        raise
+        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+            self._land(batch, error)
+        finally:
+            self._flights -= 1
+            if self._waiting and self._flights < _FLIGHTS:
+                self._flights += 1
+                self._take_off()
+
+    def _land(self, batch: Iterable[_Waiting], error: Exception) -> None:
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(error)
+        if not isinstance(error, DatabaseError):
+            _log.error("exchange_failed", error=type(error).__name__)
+        while self._waiting:  # the database is away: tell those behind at once instead of one by one
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
+
+    def _board(self) -> list[_Waiting]:
+        """Take the next batch; a tablet's two reports never share one, or their order would be lost."""
+        batch: list[_Waiting] = []
+        left: list[_Waiting] = []
+        reporting: set[bytes] = set()
+        while self._waiting and len(batch) < _BATCH:
+            one = self._waiting.popleft()
+            report = one[0]
+            if report.command_id is not None:
+                if report.identity in reporting:
+                    left.append(one)
+                    continue
+                reporting.add(report.identity)
+            batch.append(one)
+        self._waiting.extendleft(reversed(left))
+        return batch
+
+    async def _serve(self, connection: AsyncConnection[Any], batch: Sequence[_Waiting]) -> None:
+        try:
+            await self._answer(connection, batch)
+        except DatabaseError as error:
+            if connection.broken or len(batch) == 1:
+                raise
+            # A value the database refuses, or a deadlock: nobody pays for another's report.
+            _log.warning("exchange_batch_split", count=len(batch), error=type(error).__name__)
+            for one in batch:
+                try:
+                    await self._answer(connection, [one])
+                except DatabaseError as own:
+                    if connection.broken:
+                        raise
+                    one[1].set_exception(own)
+
+    async def _answer(self, connection: AsyncConnection[Any], batch: Sequence[_Waiting]) -> None:
+        reports = [report for report, _ in batch if report.command_id is not None]
+        if reports:
+            await self._settle(connection, reports)
+        exceptions = await self._look(connection, batch)
+        now = time.time()
+        seen = self._seen
+        for number, (report, future) in enumerate(batch, 1):
+            outcome = exceptions.get(number)
+            if isinstance(outcome, Stranger | Unwanted):
+                if not future.done():
+                    future.set_exception(outcome)
+                continue
+            seen[report.identity] = now
+            if not future.done():
+                future.set_result(outcome)
+
+    async def _settle(self, connection: AsyncConnection[Any], reports: Sequence[Report]) -> None:
+        said = [
+            {
+                "n": number,
+                "sha256": report.identity.hex(),
+                "name": report.name,
+                "id": str(report.command_id),
+                "state": report.said.value,
+                "error": report.error,
+                "result": report.result,
+            }
+            for number, report in enumerate(reports)
+        ]
+        async with connection.transaction():
+            cursor = await connection.execute(SETTLE, (json.dumps(said),), prepare=True)
+            ended = [
+                Ended(device_id, kind, done, reports[number].inventory)
+                for number, device_id, kind, done in await cursor.fetchall()
+            ]
+            if ended:
+                stale = await results.apply(connection, ended)
+                self._stale.update(stale)
+
+    async def _look(
+        self, connection: AsyncConnection[Any], batch: Sequence[_Waiting]
+    ) -> dict[int, Handout | Stranger | Unwanted]:
+        hashes = b"".join([report.identity for report, _ in batch])
+        names = ",".join([report.name for report, _ in batch])
+        idle = ",".join(["1" if report.said is Said.IDLE else "0" for report, _ in batch])
+        cursor = await connection.execute(LOOK, (hashes, names, idle), prepare=True)
+        outcomes: dict[int, Handout | Stranger | Unwanted] = {}
+        at_work: dict[int, int] = {}
+        for number, verdict, device_id, command_id, kind, arguments, profiles in await cursor.fetchall():
+            if verdict == "stranger":
+                outcomes[number] = Stranger("The certificate is not this tablet's.")
+            elif verdict == "gone":
+                outcomes[number] = Unwanted("The tablet is no longer managed.")
+            elif command_id is not None:
+                if kind in _KNOWN:  # one that a newer version enqueued waits for that version
+                    outcomes[number] = CommandHandout(command_id, Kind(kind), arguments)
+            elif profiles:
+                at_work[number] = device_id
+        if at_work:
+            asking = {device_id: batch[number - 1][0].said is Said.IDLE for number, device_id in at_work.items()}
+            async with connection.transaction():
+                handed = await profile_work.hand_out(connection, self._shelf, asking)
+            outcomes.update((number, handed[device]) for number, device in at_work.items() if device in handed)
+        return outcomes
+
+    async def authorities(self) -> list[bytes]:
+        """Return the device CA's certificates in DER: the one thing of `enrollment` that the door has to know."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute("SELECT certificate FROM authority ORDER BY id DESC")
+            return [bytes(der) for (der,) in await cursor.fetchall()]
+
+    async def open(self) -> None:
+        """Open the pool and start the beat that writes down who was heard."""
+        await self._pool.open()
+        self._beat = self._loop.create_task(self._beat_forever())
+
+    async def close(self) -> None:
+        """Write down what is left and close the pool."""
+        if self._beat is not None:
+            self._beat.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._beat
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        with suppress(DatabaseError):
+            await self.write_behind()
+        await self._pool.close()
+
+    async def _beat_forever(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            try:
+                await self.write_behind()
+            except DatabaseError as error:
+                _log.warning("last_seen_late", error=type(error).__name__)
+
+    async def write_behind(self) -> None:
+        """Write down who was heard since the last time, and hint that stale wishes wait. Nothing here is the truth."""
+        seen, self._seen = self._seen, {}
+        if seen:
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute("SET LOCAL synchronous_commit = off")
+                await connection.execute(SEEN, (list(seen), list(seen.values())), prepare=True)
+        stale, self._stale = self._stale, set()
+        if stale:
+            await asyncio.to_thread(_hint_retarget, sorted(stale))
+
+
+def _hint_retarget(device_ids: list[int]) -> None:
+    session = Session()
+    jobs.ring(session, jobs.Job.RETARGET, device_ids=device_ids)
+    jobs.send(session)
+
+
+def build() -> Exchange:
+    """Build the exchange of the running event loop; `open` it before use."""
+    pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
+        get_settings().database_url,
+        min_size=_FLIGHTS,
+        max_size=_FLIGHTS + 1,
+        open=False,
+        timeout=5,
+        kwargs={"autocommit": True, "options": PLANNER},
+    )
+    return Exchange(pool)
