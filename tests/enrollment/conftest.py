@@ -19,6 +19,7 @@ from mdm.app import device_app
 from mdm.cms import der, enveloped, signed
 from mdm.devices.models import Device, Enrollment, LedgerState
 from mdm.organization.models import School
+from mdm.settings import get_settings
 
 TOPIC = "com.apple.mgmt.External.00000000-0000-4000-8000-000000000001"
 BASE = "2.16.840.1.113733.1.9."
@@ -157,6 +158,7 @@ def push_certificate(tmp_path, keys, monkeypatch):
     file = tmp_path / "push.pem"
     file.write_bytes(self_signed(keys[0], subject=subject).public_bytes(Encoding.PEM))
     monkeypatch.setenv("TABANE_APPLE__PUSH_CERTIFICATE", str(file))
+    get_settings.cache_clear()
     return TOPIC
 
 
