@@ -174,6 +174,7 @@ def _remember_manifests(session: Session, rollout_id: UUID) -> None:
         text(
             "UPDATE rollout_target t SET manifest = e.desired_manifest FROM enrollment e"
             " WHERE t.rollout_id = :rollout AND e.device_id = t.device_id"
+            " AND t.manifest IS DISTINCT FROM e.desired_manifest"
         ),
         {"rollout": rollout_id},
     )
