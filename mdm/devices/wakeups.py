@@ -79,15 +79,6 @@ class Claim:
     """Sealed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How one lane stands: how many are due now, how many are leased, and seconds until the next falls due."""
-
-    due: int
-    leased: int
-    next_in: float | None
-
-
 def mark_due(session: Session, device_ids: Sequence[int], lane: Lane) -> None:
     """Make enrolled tablets due a push now; on one that is due already, the more urgent lane and the new work count.
 
@@ -170,20 +161,46 @@ def settle(session: Session, results: Sequence[tuple[Claim, Result]]) -> list[in
     return [row.device_id for row in rows]
 
 
-def standing(session: Session, lane: Lane) -> Waiting:
-    """Say how a lane stands; only tablets that can be reached count."""
+def next_due(session: Session, lane: Lane) -> float | None:
+    """Seconds until the next wake-up of a lane may be claimed: 0 when one may be now, None when nothing waits."""
     row = session.execute(
         text(
-            "SELECT count(*) FILTER (WHERE w.due_at <= now() AND coalesce(w.lease_until < now(), true)) AS due,"
-            " count(*) FILTER (WHERE w.lease_until >= now()) AS leased,"
-            " extract(epoch FROM min(greatest(w.due_at, w.lease_until)) - now())::float8 AS next_in"
+            "SELECT extract(epoch FROM greatest(w.due_at, w.lease_until) - now())::float8 AS wait"
             " FROM wakeup w JOIN enrollment e USING (device_id)"
-            " WHERE w.lane = :lane AND w.due_at <= now() + interval '1 minute'"
-            " AND e.status = 'active' AND e.unreachable_since IS NULL AND e.push_token IS NOT NULL"
+            " WHERE w.lane = :lane AND e.status = 'active' AND e.unreachable_since IS NULL"
+            " AND e.push_token IS NOT NULL AND e.push_magic IS NOT NULL AND coalesce(w.lease_until < now(), true)"
+            " ORDER BY w.due_at LIMIT 1"
         ),
         {"lane": int(lane)},
-    ).one()
-    return Waiting(row.due, row.leased, None if row.next_in is None else max(0.0, row.next_in))
+    ).first()
+    return None if row is None else max(0.0, row.wait)
+
+
+def find_forgotten(session: Session, *, silent_s: float) -> int:
+    """Make due what has work but no wake-up, which only a fault leaves behind; returns how many.
+
+    A tablet pushed, or with a command made, less than `silent_s` ago is left alone: it may be about to ask.
+    """
+    rows = session.execute(
+        text(
+            "INSERT INTO wakeup (device_id, lane, due_at)"
+            " SELECT e.device_id, coalesce(work.lane, 1), now() FROM enrollment e"
+            " LEFT JOIN LATERAL (SELECT min(c.lane) AS lane FROM command c WHERE c.device_id = e.device_id"
+            "  AND c.state IN ('queued', 'sent', 'delivered', 'not_now') AND c.epoch = e.epoch AND c.expires_at > now()"
+            "  AND (c.not_before IS NULL OR c.not_before <= now())"
+            "  AND c.created_at < now() - make_interval(secs => :silent)) work ON true"
+            " WHERE e.status = 'active'"
+            " AND (work.lane IS NOT NULL OR (e.desired_manifest IS DISTINCT FROM e.installed_manifest"
+            "  AND e.desired_manifest IS NOT NULL"
+            "  AND coalesce(e.last_push_at, '-infinity') < now() - interval '1 day'"
+            "  AND coalesce(e.last_seen_at, '-infinity') < now() - interval '1 day'))"
+            " AND coalesce(e.last_push_at, '-infinity') < now() - make_interval(secs => :silent)"
+            " AND NOT EXISTS (SELECT FROM wakeup w WHERE w.device_id = e.device_id)"
+            " ORDER BY e.device_id ON CONFLICT (device_id) DO NOTHING RETURNING device_id"
+        ),
+        {"silent": silent_s},
+    )
+    return len(rows.all())
 
 
 def _claim(row: Mapping[Any, Any]) -> Claim:
@@ -234,7 +251,7 @@ def _silence(claim: Claim) -> float:
 
 
 def _doubt(claim: Claim) -> float:
-    """After a push without an answer: one more soon, and then as if it had arrived, so that nobody is woken for ever."""
+    """After a push without an answer: one more soon, then as if it had arrived, so that nobody is woken for ever."""
     return 2.0 if claim.attempts == 0 else _silence(claim)
 
 

@@ -1,0 +1,143 @@
+"""The Celery app: settings, and a task of each name in `mdm.jobs.Job`. Tasks hold no work of their own.
+
+A message is only a hint (operations.md §1): losing or doubling one is harmless, so nothing here retries or chains.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import structlog
+from celery import Celery, Task
+from celery.signals import setup_logging, worker_ready, worker_shutting_down
+
+from mdm import db
+from mdm.devices.models import Lane
+from mdm.jobs import QUEUES, URGENT_QUEUE, Job
+from mdm.settings import get_settings
+from profiles import rollouts, targets
+from workers import dispatch, sweep, upkeep
+from workers.schedule import SCHEDULE
+
+_log = structlog.get_logger(__name__)
+
+_WATCH_S: Final = 5.0
+_STALE_S: Final = 10.0
+
+
+class _Job(Task):  # type: ignore[misc]  # Celery ships no types
+    """Gives every line that a job logs the job's name."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with structlog.contextvars.bound_contextvars(job=self.name):
+            return super().__call__(*args, **kwargs)
+
+
+def _configuration() -> dict[str, Any]:
+    """The settings, read when the app is first used (operations.md §1.3 gives a reason for each)."""
+    queues = sorted({*QUEUES.values(), URGENT_QUEUE})
+    return {
+        "broker_url": get_settings().redis_url,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_pool_acquire_timeout": 5,
+        "broker_transport_options": {
+            "visibility_timeout": 300,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "global_keyprefix": "tabane:",  # the same as the publisher's in mdm.jobs
+        },
+        "task_queues": {name: {"exchange": name, "routing_key": name} for name in queues},
+        "task_default_queue": QUEUES[Job.SWEEP],
+        "task_create_missing_queues": False,
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_time_limit": 60,
+        "task_soft_time_limit": 45,
+        "worker_prefetch_multiplier": 1,
+        "worker_max_tasks_per_child": 5000,
+        "worker_soft_shutdown_timeout": 10,
+        "worker_enable_soft_shutdown_on_idle": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "worker_send_task_events": False,
+        "worker_hijack_root_logger": False,
+        "enable_utc": True,
+        "beat_schedule": SCHEDULE,
+    }
+
+
+app = Celery("tabane", task_cls=_Job, set_as_current=False)
+app.add_defaults(_configuration)
+
+
+@app.task(name=Job.DISPATCH.value)  # type: ignore[untyped-decorator]
+def dispatch_lane(lane: int = int(Lane.NORMAL)) -> None:
+    """Wake what is due in a lane."""
+    dispatch.drain(Lane(lane))
+
+
+@app.task(name=Job.SWEEP.value)  # type: ignore[untyped-decorator]
+def sweep_all() -> None:
+    """Re-find what a lost hint missed."""
+    with db.transaction() as session:
+        sweep.sweep(session)
+
+
+@app.task(name=Job.RETARGET.value)  # type: ignore[untyped-decorator]
+def retarget(device_ids: Sequence[int] | None = None) -> None:
+    """Recompute what tablets should hold."""
+    with db.transaction() as session:
+        targets.retarget(session, device_ids)
+
+
+@app.task(name=Job.ADVANCE_ROLLOUTS.value)  # type: ignore[untyped-decorator]
+def advance_rollouts() -> None:
+    """End the rollouts that are through."""
+    with db.transaction() as session:
+        rollouts.advance(session)
+
+
+@app.task(name=Job.UPKEEP.value)  # type: ignore[untyped-decorator]
+def keep_up() -> None:
+    """Renew identities and clear away what is over."""
+    with db.transaction() as session:
+        upkeep.upkeep(session)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def _leave_logging_alone(**_: Any) -> None:
+    """Logging is the caller's: a connected receiver is what keeps Celery from setting up its own."""
+
+
+_stopping = threading.Event()
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _start_watch(sender: Any, **_: Any) -> None:
+    """Watch this worker's lanes without the broker: when Valkey is gone no hint arrives, but urgent work still does."""
+    consumed = set(sender.app.amqp.queues.consume_from)
+    lanes = [Lane.URGENT] if URGENT_QUEUE in consumed else []
+    lanes += [Lane.NORMAL, Lane.BULK] if QUEUES[Job.DISPATCH] in consumed else []
+    for lane in lanes:
+        threading.Thread(target=_watch, args=(lane,), name=f"watch-{lane.name.lower()}", daemon=True).start()
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _stop_watch(**_: Any) -> None:
+    _stopping.set()
+
+
+def _watch(lane: Lane, wait: Callable[[float], bool] = _stopping.wait) -> None:
+    while not wait(_WATCH_S):
+        if time.monotonic() - dispatch.last_drained.get(lane, 0.0) < _STALE_S:
+            continue
+        try:
+            dispatch.drain(lane)
+        except Exception as error:  # noqa: BLE001 - the watch must outlive whatever is down just now
+            _log.warning("watch_failed", lane=lane.name.lower(), error=type(error).__name__)

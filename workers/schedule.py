@@ -1,0 +1,24 @@
+"""The regular hints. Losing one, or having two beats, is harmless: every job reads what is due from the rows."""
+
+from typing import Any, Final
+
+from mdm.devices.models import Lane
+from mdm.jobs import QUEUES, URGENT_QUEUE, Job
+
+
+def _every(seconds: float, job: Job, queue: str | None = None, **kwargs: Any) -> dict[str, Any]:
+    # A hint that was not taken up before the next one is of no use: it expires, so none pile up.
+    options = {"queue": queue or QUEUES[job], "expires": seconds}
+    return {"task": job.value, "schedule": seconds, "kwargs": kwargs, "options": options}
+
+
+SCHEDULE: Final[dict[str, dict[str, Any]]] = {
+    "urgent": _every(2, Job.DISPATCH, URGENT_QUEUE, lane=int(Lane.URGENT)),
+    "normal": _every(3, Job.DISPATCH, lane=int(Lane.NORMAL)),
+    "bulk": _every(5, Job.DISPATCH, lane=int(Lane.BULK)),
+    "sweep": _every(15, Job.SWEEP),
+    "retarget": _every(30, Job.RETARGET),
+    "rollouts": _every(10, Job.ADVANCE_ROLLOUTS),
+    "upkeep": _every(600, Job.UPKEEP),
+}
+"""Beat's entries."""

@@ -1,0 +1,36 @@
+"""Re-finds what a lost hint or a fault left behind. Run it as often as you like: it looks at rows and sends nothing."""
+
+from collections import Counter
+from typing import Final
+
+import structlog
+from sqlalchemy import text
+from sqlmodel import Session
+
+from mdm import jobs
+from mdm.devices import wakeups
+from mdm.devices.models import Lane
+
+_log = structlog.get_logger(__name__)
+
+_SILENT_S: Final = 300.0
+"""A tablet with open work and no wake-up, left alone this long, was forgotten."""
+_LOCK: Final = 7_203_001
+
+
+def sweep(session: Session) -> Counter[str]:
+    """Make due what was forgotten and ring for every lane in which something is due; returns what was found.
+
+    Expired leases need nothing here: a claim takes them up again. Two sweeps at once: the second does nothing.
+    """
+    found: Counter[str] = Counter()
+    if not session.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}).scalar_one():
+        return found
+    found["forgotten"] = wakeups.find_forgotten(session, silent_s=_SILENT_S)
+    for lane in Lane:
+        if wakeups.next_due(session, lane) == 0:
+            found[lane.name.lower()] += 1
+            jobs.ring(session, jobs.Job.DISPATCH, urgent=lane is Lane.URGENT, lane=int(lane))
+    if found["forgotten"]:
+        _log.warning("forgotten_tablets_found", count=found["forgotten"])
+    return found
