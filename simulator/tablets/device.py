@@ -5,6 +5,7 @@ Numbers in error chains are invented: no list of them is published.
 """
 
 import hashlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ class Device:
     battery: float = 0.8
     place: tuple[float, float] = (35.0, 135.0)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Installed profiles by PayloadIdentifier: `uuid`, `name`, `sha256`."""
+    """Installed profiles by PayloadIdentifier: `uuid`, `name`, `sha256`, and `xml` unless it was signed."""
     lost_mode: dict[str, str] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     sounds: int = 0
@@ -115,6 +116,7 @@ def _install_profile(device: Device, command: dict[str, Any], _rights: int) -> A
         "uuid": document["PayloadUUID"],
         "name": document.get("PayloadDisplayName", ""),
         "sha256": hashlib.sha256(body).hexdigest(),
+        "xml": sys.intern(body.decode()) if body.startswith(b"<") else "",  # one copy for a whole fleet
     }
     return {}
 

@@ -8,6 +8,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -148,7 +149,7 @@ async def _authority(client: Client, payload: ScepPayload) -> x509.Certificate:
 
 async def _get(client: Client, payload: ScepPayload, operation: str) -> Response:
     mark = "&" if "?" in payload.url else "?"
-    message = f"&message={payload.name}" if payload.name and operation == "GetCACert" else ""
+    message = f"&message={quote(payload.name)}" if payload.name and operation == "GetCACert" else ""
     response = await client.request("GET", f"{payload.url}{mark}operation={operation}{message}", headers=_AGENT)
     if response.status != 200:
         raise ScepRefused(f"{operation} was answered {response.status}")

@@ -1,0 +1,88 @@
+"""Bad lines and moody tablets: NotNow, errors, lost answers, doubled messages, offline spells, failing pushes."""
+
+from simulator.clouds.apns_script import Answer
+from simulator.tablets.behaviour import Behaviour
+from simulator.tablets.journal import Event, executed_twice
+from tests.journeys.district import District
+
+MOODY = Behaviour(
+    not_now=0.3,
+    error=0.1,
+    lost_reply=0.25,
+    duplicate=0.25,
+    offline=0.3,
+    offline_s=0.3,
+    latency_s=0.05,
+    clock_skew_s=90,
+    returns_after_s=0.2,
+)
+ENDS = {"done", "failed"}
+
+
+def test_whatever_the_weather_every_command_settles_and_nothing_is_done_twice(district: District):
+    """Four moody tablets: each accepted command ends, and each was carried out exactly once by the tablet's journal."""
+    tablets = [district.enroll(device, MOODY) for device in district.school(4)]
+    code = district.device(tablets[0].device.serial)["school_code"]
+    district.apply(f"p-{code.lower()}", {"school": code}, usb={"external_storage": "deny"}, web_filter={"adult_filter": True})
+    rollout = district.roll_out(f"p-{code.lower()}", f"school={code}")
+    kinds = ("inventory_device", "inventory_apps", "restart", "lost_mode_on")
+    commands = [
+        (tablet, district.order(tablet, kind, **({"message": "m"} if kind == "lost_mode_on" else {})))
+        for kind in kinds
+        for tablet in tablets
+    ]
+
+    def unsettled() -> list[str]:
+        return [state for _, command in commands if (state := district.state(command)) not in ENDS]
+
+    def under_way() -> int:
+        counts = district.first.ask("GET", f"/rollouts/{rollout}")["counts"]
+        return int(counts["pending"] + counts["woken"])
+
+    district.until(lambda: not unsettled(), lambda: f"unsettled: {unsettled()}", seconds=60)
+    district.until(lambda: under_way() == 0, lambda: f"under way: {under_way()}", seconds=60)
+    assert executed_twice(tablet.journal for tablet in tablets) == []
+    for tablet, command in commands:
+        lines = [entry for entry in tablet.journal.of(Event.EXECUTED) if entry.command == command]
+        assert len(lines) == 1
+        ended = "done" if lines[0].detail["status"] == "Acknowledged" else "failed"
+        assert district.state(command) == ended
+    assert any(tablet.journal.of(Event.NOT_NOW) for tablet in tablets)
+    assert not any(tablet.journal.of(Event.STRANGE_PUSH) for tablet in tablets)
+
+
+def test_a_push_that_the_push_service_refused_for_a_while_still_comes(district: District):
+    """503 from the push service delays a command; it is not lost, and the tablet is pushed in the end."""
+    tablet = district.enroll(district.school(1)[0])
+    district.until(lambda: "ProfileList" in tablet.journal.executed(), "the first inventory")
+    district.town.do(tablet.settled())
+    assert tablet.enrollment is not None
+    script = district.town.fleet.cloud.script
+    script.answer(tablet.enrollment.token, Answer(503, "ServiceUnavailable"), times=2)
+    on = district.order(tablet, "lost_mode_on", message="m")
+    district.until_state(on, "done", seconds=60)
+    assert tablet.journal.executed().count("EnableLostMode") == 1
+
+
+def test_a_tablet_with_a_new_push_token_is_reached(district: District):
+    """After a TokenUpdate pushes go to the new token with the new magic."""
+    tablet = district.enroll(district.school(1)[0])
+    district.town.do(tablet.refresh_token())
+    pushed = len(tablet.journal.of(Event.PUSHED))
+    on = district.order(tablet, "lost_mode_on", message="m")
+    district.until_state(on, "done")
+    assert len(tablet.journal.of(Event.PUSHED)) > pushed
+    assert tablet.journal.of(Event.STRANGE_PUSH) == []
+
+
+def test_a_changed_sim_shows_in_the_next_inventory(district: District):
+    """The inventory tells which SIM is in the tablet now; the ledger still says which should be."""
+    tablet = district.enroll(district.school(1)[0])
+    was = tablet.device.iccid
+    tablet.device.iccid = "8981100999999999990"
+    asked = district.order(tablet, "inventory_device")
+    district.until_state(asked, "done")
+    result = str(district.reported(tablet.device.serial, "inventory_device"))
+    assert "8981100999999999990" in result
+    assert was not in result
+    assert district.device(tablet.device.serial)["iccid"] == was
