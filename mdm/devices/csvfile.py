@@ -158,12 +158,18 @@ def _row(line: int, cells: list[str], columns: list[Column | None]) -> Row:
         value = tidy(column, cell)
         if len(value) > WIDTHS[column]:
             return Row(line, {}, f"{column.value}: longer than {WIDTHS[column]} characters", raw)
-        if not value.isprintable() and any(
-            unicodedata.category(character) in {"Cc", "Cn", "Co"} for character in value
-        ):
+        if not _can_be_shown(column, value):
             return Row(line, {}, f"{column.value}: holds a character that cannot be printed", raw)
         found[column] = value
     return Row(line, found, None, raw)
+
+
+def _can_be_shown(column: Column, value: str) -> bool:
+    if value.isprintable():
+        return True
+    # Names may hold a municipality's own characters (外字), which both encodings keep in the private-use area.
+    refused = {"Cc", "Cn"} if column in AS_WRITTEN else {"Cc", "Cn", "Co"}
+    return all(unicodedata.category(character) not in refused for character in value)
 
 
 def tidy(column: Column, cell: str) -> str:
