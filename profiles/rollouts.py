@@ -48,8 +48,10 @@ def start(session: Session, principal: Principal, *, policy: str, target: str, r
     """Roll a revision (the latest by default) out to the tablets of its layer that lie in the target and in scope.
 
     A target that covers the whole layer releases the revision: tablets that come later get it too. A smaller target
-    pins it to the tablets of this moment. Raises NotFound, Invalid (nobody there, or a target not understood) and
-    Forbidden (the fleet's policy by an operator of some schools who asks for the fleet).
+    pins it to the tablets of this moment. What had failed on them is tried again.
+
+    Raises NotFound, Invalid (nobody there, or a target not understood) and Forbidden (the fleet's policy by an
+    operator of some schools who asks for the fleet).
     """
     targets.serialise(session)
     row = policies.find(session, principal.scope, policy)
@@ -66,6 +68,7 @@ def start(session: Session, principal: Principal, *, policy: str, target: str, r
     rollout_id = _record(session, principal, row, number, target=str(layer), whole=whole)
     _snapshot(session, rollout_id, device_ids)
     changed = targets.retarget(session, device_ids, lane=Lane.BULK) if device_ids else 0
+    targets.try_again(session, device_ids, lane=Lane.BULK)
     _remember_manifests(session, rollout_id)
     jobs.ring(session, Job.ADVANCE_ROLLOUTS)
     details: dict[str, object] = {

@@ -137,11 +137,23 @@ def retarget(session: Session, device_ids: Sequence[int] | None = None, *, lane:
         _follow(session, group, manifest)
         changed += group.device_ids
         woken += group.active_ids
-    if woken:
-        lane = lane or (Lane.BULK if len(woken) >= BULK_FROM else Lane.NORMAL)
-        wakeups.mark_due(session, sorted(woken), lane)
-        jobs.ring(session, Job.DISPATCH, lane=lane)
+    _wake(session, woken, lane)
     return len(changed)
+
+
+def try_again(session: Session, device_ids: Sequence[int], *, lane: Lane | None = None) -> int:
+    """Let tablets that refused an artifact be handed it once more; returns how many those are."""
+    artifacts.hold_still(session, device_ids)
+    failed = artifacts.forgive(session, device_ids)
+    _wake(session, failed, lane)
+    return len(failed)
+
+
+def _wake(session: Session, device_ids: Sequence[int], lane: Lane | None) -> None:
+    if device_ids:
+        lane = lane or (Lane.BULK if len(device_ids) >= BULK_FROM else Lane.NORMAL)
+        wakeups.mark_due(session, sorted(device_ids), lane)
+        jobs.ring(session, Job.DISPATCH, lane=int(lane))
 
 
 def effective_of(session: Session, device_id: int) -> Effective:

@@ -133,9 +133,16 @@ def hold_still(session: Session, device_ids: Sequence[int] | None) -> list[int]:
 
 
 def want(session: Session, manifest: bytes, device_ids: Sequence[int]) -> None:
-    """Make this the desired manifest of these tablets. Who is woken for it is the caller's business."""
+    """Make this the desired manifest of these tablets. Who is woken for it is the caller's business.
+
+    What they had installed counts as unknown until they are heard again: one that is half way to something else and
+    is told to go back does not hold the old manifest any more.
+    """
     session.execute(
-        text("UPDATE enrollment SET desired_manifest = :sha, desired_stale = false WHERE device_id = ANY(:ids)"),
+        text(
+            "UPDATE enrollment SET desired_manifest = :sha, installed_manifest = NULL, desired_stale = false"
+            " WHERE device_id = ANY(:ids)"
+        ),
         {"sha": manifest, "ids": list(device_ids)},
     )
 
@@ -146,3 +153,21 @@ def settled(session: Session, device_ids: Sequence[int]) -> None:
         text("UPDATE enrollment SET desired_stale = false WHERE desired_stale AND device_id = ANY(:ids)"),
         {"ids": list(device_ids)},
     )
+
+
+def forgive(session: Session, device_ids: Sequence[int]) -> list[int]:
+    """Let what failed on these tablets be tried again; returns those where something had. Lock them first."""
+    rows = session.execute(
+        text(
+            "WITH failed AS (SELECT device_id, identifier, installed FROM device_profile"
+            " WHERE status = 'failed' AND device_id = ANY(:ids)), forgotten AS ("
+            " DELETE FROM device_profile p USING failed f"
+            " WHERE p.device_id = f.device_id AND p.identifier = f.identifier AND f.installed IS NULL), back AS ("
+            " UPDATE device_profile p SET status = 'installed', wanted = p.installed, error = NULL, changed_at = now()"
+            " FROM failed f"
+            " WHERE p.device_id = f.device_id AND p.identifier = f.identifier AND f.installed IS NOT NULL)"
+            " SELECT DISTINCT device_id FROM failed ORDER BY device_id"
+        ),
+        {"ids": list(device_ids)},
+    )
+    return [device_id for (device_id,) in rows]

@@ -1,10 +1,13 @@
 """Rollouts: pins and releases, and numbers that say what is true."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
 
+from mdm import db
 from mdm.auth import Role
 from mdm.devices.models import Device, LedgerState
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
@@ -222,6 +225,65 @@ def test_a_rollout_says_what_its_tablets_cannot_do(district, session):
     assert [(gap.pointer, gap.reason, gap.tablets) for gap in shown.cannot] == [
         ("/apps/allowlist", "needs iPadOS 15 or newer", 1)
     ]
+
+
+def test_rolling_out_again_tries_again_what_had_failed(district, session):
+    """A failure is not repeated by itself, only because somebody asks."""
+    apply(district)
+    start(district)
+    district.install_everything("B", "C", "D")
+    wanted = session.execute(text("SELECT artifact FROM manifest_item")).scalar_one()
+    for serial, installed in (("A", None), ("B", b"older")):
+        session.execute(
+            text(
+                "INSERT INTO device_profile (device_id, identifier, installed, wanted, status)"
+                " VALUES (:device, 'tabane.policy.usb', :installed, :wanted, 'failed')"
+            ),
+            {"device": district.tablets[serial], "installed": installed, "wanted": wanted},
+        )
+    session.execute(text("DELETE FROM wakeup"))
+    again = start(district)
+    assert again.counts["failed"] == 0
+    rows = session.execute(text("SELECT device_id, installed, wanted, status FROM device_profile")).all()
+    assert [tuple(row) for row in rows] == [(district.tablets["B"], b"older", b"older", "installed")]
+    due = session.execute(text("SELECT device_id FROM wakeup ORDER BY device_id")).scalars().all()
+    assert due == [district.tablets["A"], district.tablets["B"]]
+
+
+def test_going_back_half_way_is_not_called_installed_before_the_tablet_says_so(district, session):
+    """It held revision 1, was told 2, then 1 again: what it holds now only it knows."""
+    apply(district)
+    start(district)
+    district.install_everything(*"ABCD")
+    apply(district, usb={"host_pairing": "deny"})
+    start(district)
+    back = start(district, revision=1)
+    assert counts(district, back.id) == {"pending": 4}
+
+
+def test_two_rollouts_at_once_leave_every_tablet_with_the_later_one(district, session):
+    """They wait for each other instead of mixing or blocking."""
+    for number in range(60):
+        district.add_tablet(f"M{number}", "0102")
+    apply(district)
+    apply(district, usb={"host_pairing": "deny"})
+    session.commit()
+    gate = threading.Barrier(6)
+
+    def go(revision):
+        gate.wait(timeout=10)
+        with db.transaction() as own:
+            return rollouts.start(own, district.principal, policy="district", target="fleet", revision=revision).id
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(go, [1, 2, 1, 2, 1, 2]))
+    session.expire_all()
+    latest = session.execute(text("SELECT revision FROM rollout ORDER BY id DESC LIMIT 1")).scalar_one()
+    assert policies.show(session, district.principal, "district").released == latest
+    manifests = session.execute(text("SELECT DISTINCT desired_manifest FROM enrollment")).scalars().all()
+    assert len(manifests) == 1
+    (group,) = {each.chain for each in targets.groups(session, list(district.tablets.values()))}
+    assert group[0][1] == latest
 
 
 def test_starting_is_on_record(district, session):
