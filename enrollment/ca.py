@@ -81,7 +81,7 @@ def trusted(session: Session) -> tuple[x509.Certificate, ...]:
 
 def found(session: Session) -> Authority:
     """Make a new CA, which signs from now on. RSA, because SCEP encrypts requests to it."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
+    key = new_key()
     organization = get_settings().organization[:64]
     moment = clock.now()
     certificate = _self_sign(key, organization, moment)
@@ -91,6 +91,11 @@ def found(session: Session) -> Authority:
     session.add(authority)
     session.flush()
     return authority
+
+
+def new_key() -> RSAPrivateKey:
+    """Return a fresh key for a CA."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=_KEY_BITS)
 
 
 def issue(session: Session, public_key: RSAPublicKey | EllipticCurvePublicKey, admission: Admission) -> bytes:

@@ -1,5 +1,6 @@
 """A SCEP client for the tests of codec and door: what a tablet sends, built with cryptography and our CMS writer."""
 
+import itertools
 import secrets
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, NameOID
 from starlette.testclient import TestClient
 
+from enrollment.ca import new_key
 from mdm.app import device_app
 from mdm.cms import der, enveloped, signed
 from mdm.devices.models import Device, Enrollment, LedgerState
@@ -202,3 +204,16 @@ def district(session):
         devices[serial] = device.id
     session.commit()
     return District({code: school.id for code, school in schools.items()}, devices)
+
+
+@pytest.fixture(scope="session")
+def ca_keys():
+    """Keys for device CAs, made once: each test has a database, and so a CA, of its own."""
+    return [new_key() for _ in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def _known_ca_keys(ca_keys, monkeypatch):
+    """Spare the making of a 3072-bit key in every test."""
+    supply = itertools.cycle(ca_keys)
+    monkeypatch.setattr("enrollment.ca.new_key", lambda: next(supply))

@@ -31,6 +31,11 @@ def test_it_is_made_once(session):
     assert ca.trusted(session) == (ca.signing(session).certificate,)
 
 
+def test_its_key_is_long_enough(ca_keys):
+    """It outlives 2030, after which 2048 bits are not enough (NIST SP 800-57)."""
+    assert ca_keys[0].key_size == 3072
+
+
 def test_its_certificate_may_do_what_scep_needs(session):
     """Signing certificates, signing answers and receiving requests."""
     certificate = ca.signing(session).certificate
