@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, true
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import Mapped
 
 from mdm.auth.models import Role
 from mdm.errors import Forbidden
@@ -28,12 +28,10 @@ class Scope:
     all_schools: bool
     school_ids: frozenset[int] = frozenset()
 
-    def covers(self, school_id: ColumnElement[int] | InstrumentedAttribute[int] | int) -> ColumnElement[bool]:
-        """Return the condition that keeps a query within scope; give it the school column, e.g. `Device.school_id`."""
+    def covers(self, school_id: Mapped[int] | ColumnElement[int]) -> ColumnElement[bool]:
+        """Return the condition that keeps a query within scope: `.where(scope.covers(col(Device.school_id)))`."""
         if self.all_schools:
             return true()
-        if isinstance(school_id, int):
-            return true() if school_id in self.school_ids else ~true()
         return school_id.in_(sorted(self.school_ids))
 
     @property

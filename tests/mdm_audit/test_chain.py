@@ -14,7 +14,7 @@ def _write(count: int) -> None:
     for number in range(count):
         with db.transaction() as session:
             chain.record(
-                session, "host", "thing.do", f"thing:{number}", {"number": number, "text": "束ね", "deep": [1, {}]}
+                session, "host", "thing.do", f"thing:{number}", {"number": number, "text": "束ね", "in": [1, {}]}
             )
 
 
@@ -46,8 +46,8 @@ def test_untouched_chain_is_intact(session):
         ("DELETE FROM audit_event WHERE id = 3", 4),
         (
             (
-                "INSERT INTO audit_event (id, at, actor, action, subject, details, previous, digest) OVERRIDING SYSTEM VALUE"
-                " SELECT 6, at, actor, action, subject, details, previous, '\\x00' FROM audit_event WHERE id = 5"
+                "INSERT INTO audit_event (id, at, actor, action, subject, details, previous, digest) OVERRIDING SYSTEM"
+                " VALUE SELECT 6, at, actor, action, subject, details, previous, '\\x00' FROM audit_event WHERE id = 5"
             ),
             6,
         ),

@@ -1,0 +1,212 @@
+"""Put commands in line: what is asked of which tablet, held or queued. Knows neither platforms nor HTTP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy import select as sa_select
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import Session, col, select
+
+from mdm.auth import Principal, Role, Scope
+from mdm.commands import decisions, transitions
+from mdm.commands.arguments import check_arguments
+from mdm.commands.decisions import Keep, Live, Place, Refuse, Target, Wish
+from mdm.commands.kinds import FACTS, Kind, Safety
+from mdm.commands.models import LIVE_STATES, Command, CommandState
+from mdm.devices.models import Device, Enrollment
+from mdm.errors import Conflict, Forbidden, Invalid, MdmError, NotFound
+from mdm.safeguards import approvals
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a wish for one tablet: a command (fresh, or the one that was live already) or a refusal."""
+
+    device_id: int
+    serial: str
+    command: Command | None = None
+    fresh: bool = False
+    refusal: MdmError | None = None
+
+
+def enqueue(
+    session: Session,
+    who: Principal | str,
+    device_ids: Sequence[int],
+    wish: Kind | Wish,
+    arguments: Mapping[str, Any],
+    *,
+    reason: str = "",
+) -> list[Outcome]:
+    """Ask one thing of each tablet, in the order given. The same intent twice gives back the live command.
+
+    A class A command is held until a second person approves, and goes to one tablet at a time. `who` may be the name
+    of a job (`job:upkeep`), which has no scope and may not ask for class A. A tablet outside the principal's scope is
+    refused as `NotFound`. Raises `Invalid` for arguments, `Forbidden` for the role; refusals of single tablets are
+    in the outcomes.
+    """
+    wanted = list(dict.fromkeys(device_ids))
+    _may_ask(who, wish, len(wanted))
+    scope = who.scope if isinstance(who, Principal) else Scope(all_schools=True)
+    targets = {target.device_id: target for target in _locked_targets(session, scope, wanted)}
+    live = _live_of(session, targets)
+    checked: dict[Kind, dict[str, Any]] = {}
+    outcomes = []
+    placed: list[tuple[Target, Place]] = []
+    for device_id in wanted:
+        target = targets.get(device_id)
+        if target is None:
+            outcomes.append(Outcome(device_id, "", refusal=NotFound("there is no such tablet")))
+            continue
+        kind = decisions.resolve(wish, target)
+        if kind not in checked:
+            checked[kind] = dict(arguments) if isinstance(who, str) else check_arguments(kind, arguments)
+        decision = decisions.decide(kind, checked[kind], target, live.get(device_id, []))
+        match decision:
+            case Refuse(error):
+                outcomes.append(Outcome(device_id, target.serial, refusal=error))
+            case Keep(command_id):
+                command = session.get_one(Command, command_id)
+                outcomes.append(_kept(target, command, checked[kind]))
+            case Place():
+                placed.append((target, decision))
+    fresh = _place(session, who, placed, checked, reason)
+    outcomes += [Outcome(target.device_id, target.serial, fresh[target.device_id], fresh=True) for target, _ in placed]
+    order = {device_id: number for number, device_id in enumerate(wanted)}
+    return sorted(outcomes, key=lambda outcome: order[outcome.device_id])
+
+
+def _may_ask(who: Principal | str, wish: Kind | Wish, count: int) -> None:
+    class_a = isinstance(wish, Kind) and decisions.needs_approval(wish)
+    if isinstance(who, Principal):
+        who.must_be(Role.SUPPORT)
+        if wish is Kind.RENEW_IDENTITY:
+            raise Invalid("identities are renewed by the server itself")
+    elif class_a:
+        raise Forbidden("a job may not ask for what cannot be undone")
+    if class_a and count > 1:
+        raise Forbidden("what cannot be undone is asked of one tablet at a time")
+
+
+def _locked_targets(session: Session, scope: Scope, device_ids: Sequence[int]) -> list[Target]:
+    """Read the tablets in scope and lock their ledger rows, so that wishes for one tablet stand in line."""
+    statement = (
+        sa_select(
+            col(Device.id),
+            col(Device.serial),
+            col(Device.control_number),
+            col(Enrollment.status),
+            col(Enrollment.epoch),
+            col(Enrollment.supervised),
+            col(Enrollment.lost_mode),
+        )
+        .join(Enrollment, col(Enrollment.device_id) == Device.id)
+        .where(col(Device.id).in_(device_ids), scope.covers(col(Device.school_id)))
+        .order_by(col(Device.id))
+        .with_for_update(of=Device, key_share=True)
+    )
+    return [Target(*row) for row in session.execute(statement)]
+
+
+def _live_of(session: Session, targets: Mapping[int, Target]) -> dict[int, list[Live]]:
+    """Return the live commands of each tablet in its present epoch, oldest first."""
+    statement = (
+        select(Command)
+        .where(col(Command.device_id).in_(list(targets)), col(Command.state).in_(LIVE_STATES))
+        .order_by(col(Command.id))
+        .execution_options(populate_existing=True)
+    )
+    live: dict[int, list[Live]] = {}
+    for command in session.exec(statement).all():
+        assert command.id is not None
+        if command.epoch == targets[command.device_id].epoch:
+            each = Live(command.id, command.kind, command.state, command.dedupe_key)
+            live.setdefault(command.device_id, []).append(each)
+    return live
+
+
+def _kept(target: Target, command: Command, arguments: Mapping[str, Any]) -> Outcome:
+    if decisions.needs_approval(Kind(command.kind)) and command.arguments != arguments:
+        detail = f"another {command.kind} is {command.state} for this tablet with other arguments; cancel it first"
+        return Outcome(target.device_id, target.serial, refusal=Conflict(detail))
+    return Outcome(target.device_id, target.serial, command)
+
+
+def _place(
+    session: Session,
+    who: Principal | str,
+    placed: Sequence[tuple[Target, Place]],
+    arguments: Mapping[Kind, dict[str, Any]],
+    reason: str,
+) -> dict[int, Command]:
+    if not placed:
+        return {}
+    superseded = [command_id for _, place in placed for command_id in place.supersedes]
+    transitions.supersede(session, superseded, note=f"by a newer {placed[0][1].kind.value}")
+    rows = [_row(who, target, place, arguments[place.kind]) for target, place in placed]
+    statement = (
+        insert(Command)
+        .values(rows)
+        .on_conflict_do_nothing(
+            index_elements=["device_id", "dedupe_key"], index_where=col(Command.state).in_(LIVE_STATES)
+        )
+        .returning(Command)
+    )
+    fresh = {command.device_id: command for command in session.scalars(statement)}
+    if len(fresh) != len(rows):
+        raise Conflict("the same was asked for at the same moment; ask again")
+    ids = [command.id for command in fresh.values() if command.id is not None]
+    actor = who if isinstance(who, str) else who.actor
+    transitions.log(session, ids, CommandState(rows[0]["state"]), f"asked for by {actor}")
+    _follow_up(session, who, [(target, fresh[target.device_id]) for target, _ in placed], reason)
+    return fresh
+
+
+def _row(who: Principal | str, target: Target, place: Place, arguments: dict[str, Any]) -> dict[str, Any]:
+    facts = FACTS[place.kind]
+    held = decisions.needs_approval(place.kind)
+    return {
+        "device_id": target.device_id,
+        "epoch": target.epoch,
+        "kind": place.kind.value,
+        "arguments": arguments,
+        "dedupe_key": place.dedupe_key,
+        "lane": int(facts.lane),
+        "state": (CommandState.HELD if held else CommandState.QUEUED).value,
+        "expires_at": func.now() + facts.lifetime,
+        "created_by": who.id if isinstance(who, Principal) else None,
+    }
+
+
+def _follow_up(session: Session, who: Principal | str, fresh: Sequence[tuple[Target, Command]], reason: str) -> None:
+    """Wake the tablets, or ask for the approval; and put the act on record (jobs' benign questions are not)."""
+    for kind in sorted({command.kind for _, command in fresh}):
+        facts = FACTS[Kind(kind)]
+        mine = [(target, command) for target, command in fresh if command.kind == kind]
+        if facts.safety is Safety.A:
+            assert isinstance(who, Principal)
+            for target, command in mine:
+                subject = subject_of(command, serial=target.serial, control_number=target.control_number)
+                approval = approvals.request(session, who, action=f"command.{kind}", subject=subject, reason=reason)
+                command.approval_id = approval.id
+                session.add(command)
+        else:
+            transitions.wake(session, [target.device_id for target, _ in mine], facts.lane)
+        if isinstance(who, Principal) or facts.safety is not Safety.C:
+            transitions.record(session, who, "command.enqueue", [command for _, command in mine])
+    session.flush()
+
+
+def subject_of(command: Command, *, serial: str, control_number: str) -> dict[str, Any]:
+    """Return the subject of a command's approval: exactly what would be done to exactly which tablet."""
+    return {
+        "command": {
+            "id": str(command.id),
+            "kind": command.kind,
+            "arguments": command.arguments,
+            "epoch": command.epoch,
+        },
+        "devices": [{"id": command.device_id, "serial": serial, "control_number": control_number}],
+    }

@@ -1,0 +1,179 @@
+"""Approvals by a second person: request, decide, expire. Knows no command; what an approval sets free is its caller's.
+
+One approval is one execution. Its digest binds the decision to the exact subject: editing voids it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, text
+from sqlmodel import Session, col, select, update
+
+from mdm import clock
+from mdm.audit import chain
+from mdm.auth import SCOPE_SQL, Principal, Role, Scope
+from mdm.auth.models import Operator
+from mdm.errors import Conflict, Forbidden, Invalid, NotFound
+from mdm.safeguards.models import Approval, ApprovalState
+
+LIFETIME = timedelta(hours=24)
+_IN_SCOPE = text(
+    "NOT EXISTS (SELECT 1 FROM jsonb_array_elements(approval.subject -> 'devices') AS each"
+    " LEFT JOIN device d ON d.id = (each ->> 'id')::bigint"
+    f" WHERE d.id IS NULL OR NOT {SCOPE_SQL.format(column='d.school_id')})"
+)
+"""Every tablet of the subject is within scope; a subject without known tablets is in nobody's."""
+
+
+class SubjectChanged(Conflict):
+    """What was requested is no longer what would be done."""
+
+    slug = "subject-changed"
+
+
+class SelfApproval(Forbidden):
+    """A second person must approve."""
+
+    slug = "self-approval"
+
+
+def digest(action: str, subject: Mapping[str, Any]) -> bytes:
+    """Return SHA-256 over the action and the subject in canonical JSON: what was approved is what runs."""
+    canonical = json.dumps([action, subject], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).digest()
+
+
+def request(
+    session: Session, principal: Principal, *, action: str, subject: Mapping[str, Any], reason: str
+) -> Approval:
+    """Ask for a second person; `subject["devices"]` lists the tablets as `{"id", "serial", ...}`, for scope and reader.
+
+    Pending for 24 hours. `Invalid` without a reason: whoever decides must know why.
+    """
+    principal.must_be(Role.SUPPORT)
+    if not reason.strip():
+        detail = "say why; a second person decides on it"
+        raise Invalid("this needs an approval, and an approval needs a reason", errors=[_at("/reason", detail)])
+    assert subject.get("devices"), "an approval without tablets would be in everybody's scope"
+    approval = Approval(
+        action=action,
+        subject=dict(subject),
+        digest=digest(action, subject),
+        reason=reason.strip()[:400],
+        state=ApprovalState.PENDING,
+        requested_by=principal.id,
+        requested_at=clock.now(),
+        expires_at=clock.now() + LIFETIME,
+    )
+    session.add(approval)
+    session.flush()
+    session.refresh(approval)
+    details = {"action": action, "devices": [each["id"] for each in subject["devices"]], "reason": approval.reason}
+    chain.record(session, principal, "approval.request", f"approval:{approval.id}", details)
+    return approval
+
+
+def _at(pointer: str, detail: str) -> dict[str, str]:
+    return {"pointer": pointer, "detail": detail}
+
+
+def find(session: Session, scope: Scope, approval_id: UUID, *, lock: bool = False) -> Approval:
+    """Return one approval all of whose tablets are in scope, or raise `NotFound`."""
+    statement = select(Approval).where(Approval.id == approval_id, _IN_SCOPE.bindparams(schools=scope.parameter))
+    if lock:
+        statement = statement.with_for_update().execution_options(populate_existing=True)
+    approval = session.exec(statement).first()
+    if approval is None:
+        raise NotFound("there is no such approval")
+    return approval
+
+
+def visible(
+    session: Session, scope: Scope, *, state: ApprovalState | None, before: UUID | None, limit: int
+) -> list[Approval]:
+    """List approvals in scope, newest first (ids are in the order of time)."""
+    statement = select(Approval).where(_IN_SCOPE.bindparams(schools=scope.parameter))
+    if state is not None:
+        statement = statement.where(col(Approval.state) == state.value)
+    if before is not None:
+        statement = statement.where(col(Approval.id) < before)
+    return list(session.exec(statement.order_by(col(Approval.id).desc()).limit(limit)))
+
+
+def approve(session: Session, principal: Principal, approval_id: UUID, *, present: Mapping[str, Any]) -> Approval:
+    """Approve as a second person; `present` is the subject as it stands now, and must be what was requested.
+
+    Raises `NotFound` outside scope, `Forbidden` for tokens and too low a role, `SelfApproval`, `Conflict` when it is
+    decided, expired or its requester disabled since, `SubjectChanged`.
+    """
+    principal.must_have_signed_in("approve")
+    principal.must_be(Role.SUPPORT)
+    approval = find(session, principal.scope, approval_id, lock=True)
+    if approval.requested_by == principal.id:
+        raise SelfApproval("a second person must approve; you asked for this yourself")
+    must_be_pending(approval)
+    requester = session.get_one(Operator, approval.requested_by)
+    if requester.disabled_at is not None:
+        raise Conflict("whoever asked for this may no longer sign in; let somebody else ask again")
+    if not digest(approval.action, approval.subject) == approval.digest == digest(approval.action, present):
+        raise SubjectChanged("what was asked for has changed since; cancel it and ask again")
+    return _decide(session, principal, approval, ApprovalState.APPROVED, "approval.approve")
+
+
+def reject(session: Session, principal: Principal, approval_id: UUID) -> Approval:
+    """Refuse a request of somebody else's, or withdraw one's own (`cancelled`)."""
+    principal.must_be(Role.SUPPORT)
+    approval = find(session, principal.scope, approval_id, lock=True)
+    if approval.requested_by == principal.id:
+        return _decide(session, principal, approval, ApprovalState.CANCELLED, "approval.cancel")
+    return _decide(session, principal, approval, ApprovalState.REJECTED, "approval.reject")
+
+
+def cancel(session: Session, actor: Principal | str, approval_id: UUID) -> None:
+    """End a pending request because its subject ended; no-op when it is decided already."""
+    approval = session.get(Approval, approval_id, with_for_update=True, populate_existing=True)
+    if approval is None or approval.state != ApprovalState.PENDING:
+        return
+    approval.state = ApprovalState.CANCELLED
+    approval.decided_at = clock.now()
+    session.add(approval)
+    chain.record(session, actor, "approval.cancel", f"approval:{approval.id}", {"action": approval.action})
+
+
+def expire(session: Session) -> list[UUID]:
+    """End the requests that nobody decided in time; return their ids, for whoever holds their subjects."""
+    statement = (
+        update(Approval)
+        .where(col(Approval.state) == ApprovalState.PENDING.value, col(Approval.expires_at) <= func.now())
+        .values(state=ApprovalState.EXPIRED.value, decided_at=func.now())
+        .returning(col(Approval.id))
+        .execution_options(synchronize_session=False)
+    )
+    expired = [row[0] for row in session.execute(statement)]
+    for approval_id in expired:
+        chain.record(session, "job:sweep", "approval.expire", f"approval:{approval_id}")
+    return expired
+
+
+def must_be_pending(approval: Approval) -> None:
+    """Raise `Conflict` unless the request waits for a decision and has not run out."""
+    if approval.state != ApprovalState.PENDING:
+        raise Conflict(f"this request is decided already: {ApprovalState(approval.state).value}")
+    if approval.expires_at <= clock.now():
+        raise Conflict("this request has run out; ask again")
+
+
+def _decide(session: Session, principal: Principal, approval: Approval, state: ApprovalState, action: str) -> Approval:
+    must_be_pending(approval)
+    approval.state = state
+    approval.decided_by = principal.id
+    approval.decided_at = clock.now()
+    session.add(approval)
+    session.flush()
+    details = {"action": approval.action, "digest": approval.digest, "requested_by": approval.requested_by}
+    chain.record(session, principal, action, f"approval:{approval.id}", details)
+    return approval
