@@ -30,6 +30,8 @@ ROOMS = (
     Room("mdm.cli.policy", "policy"),
     Room("mdm.cli.rollout", "rollout"),
     Room("mdm.cli.command", "command"),
+    Room("mdm.cli.lost", "lost"),
+    Room("mdm.cli.wipe", words=("wipe",)),
     Room("mdm.cli.approval", "approval"),
     Room("mdm.cli.operator", "operator"),
     Room("mdm.cli.audit", "audit"),
@@ -51,7 +53,7 @@ def main() -> None:
     """Run the command; what is expected to fail does so in a clear line on standard error and status 1."""
     first_word = next((word for word in sys.argv[1:] if not word.startswith("-")), None)
     try:
-        build(first_word)()
+        build(first_word)(prog_name="tabane")
     except MdmError as error:
         _fail(error.detail, *(f"  {field.get('pointer', '')}: {field.get('detail', '')}" for field in error.errors))
     except OperationalError:

@@ -33,6 +33,8 @@ def worker(queues: Annotated[list[str], typer.Argument(help="Queues to work on: 
     from workers.app import app as celery  # noqa: PLC0415 - after the line above
 
     _configure_log()
+    # Nothing waits in a worker's memory here (no ETA, no countdown): an idle one may go at once.
+    celery.conf.worker_enable_soft_shutdown_on_idle = False
     celery.worker_main(
         [
             "worker",
