@@ -93,13 +93,13 @@ def plan(body: Documents, session: SessionDep, principal: Administrator) -> poli
 
 
 @router.post("/policies", operation_id="applyPolicies", summary="Store policy documents")
-def apply(body: Apply, session: SessionDep, principal: Administrator) -> list[policies.Shown]:
+def apply(body: Apply, session: SessionDep, principal: Administrator) -> list[policies.ShownPolicy]:
     """Store each document that differs as a new revision, all or none. No tablet is reached: that is a rollout."""
     return policies.apply(session, principal, body.checked(), expected=body.expected_revisions)
 
 
 @router.get("/policies", operation_id="listPolicies", summary="List policies")
-def list_policies(session: SessionDep, principal: Viewer, window: Paging) -> Page[policies.Shown]:
+def list_policies(session: SessionDep, principal: Viewer, window: Paging) -> Page[policies.ShownPolicy]:
     """Return the latest revision of each policy in scope, widest layer first."""
     found = policies.overview(session, principal)
     start = int(window.after[0]) if window.after else 0
@@ -113,13 +113,13 @@ def show(
     session: SessionDep,
     principal: Viewer,
     revision: Annotated[int | None, Query(ge=1, description="The latest when absent.")] = None,
-) -> policies.Shown:
+) -> policies.ShownPolicy:
     """Return one revision of a policy."""
     return policies.show(session, principal, name, revision)
 
 
 @router.get("/policies/{name}/revisions", operation_id="listRevisions", summary="The history of a policy")
-def history(name: str, session: SessionDep, principal: Viewer) -> list[policies.Shown]:
+def history(name: str, session: SessionDep, principal: Viewer) -> list[policies.ShownPolicy]:
     """Return every revision of a policy, newest first."""
     return policies.history(session, principal, name)
 
@@ -142,13 +142,13 @@ def effective_policy(
     status_code=HTTPStatus.CREATED,
     tags=["rollouts"],
 )
-def start_rollout(body: StartRollout, session: SessionDep, principal: Administrator) -> rollouts.Shown:
+def start_rollout(body: StartRollout, session: SessionDep, principal: Administrator) -> rollouts.ShownRollout:
     """Set what the target's tablets should hold, in one wave, and make them due a wake-up."""
     return rollouts.start(session, principal, policy=body.policy, target=body.target, revision=body.revision)
 
 
 @router.get("/rollouts", operation_id="listRollouts", summary="List rollouts")
-def list_rollouts(session: SessionDep, principal: Viewer, window: Paging) -> Page[rollouts.Shown]:
+def list_rollouts(session: SessionDep, principal: Viewer, window: Paging) -> Page[rollouts.ShownRollout]:
     """Return the rollouts of policies in scope, newest first."""
     before = UUID(str(window.after[0])) if window.after else None
     rows = rollouts.overview(session, principal, limit=window.limit + 1, before=before)
@@ -156,13 +156,13 @@ def list_rollouts(session: SessionDep, principal: Viewer, window: Paging) -> Pag
 
 
 @router.get("/rollouts/{rollout_id}", operation_id="showRollout", summary="How far a rollout is")
-def show_rollout(rollout_id: UUID, session: SessionDep, principal: Viewer) -> rollouts.Shown:
+def show_rollout(rollout_id: UUID, session: SessionDep, principal: Viewer) -> rollouts.ShownRollout:
     """Return the numbers of a rollout, counted now over the caller's schools."""
     return rollouts.show(session, principal, rollout_id)
 
 
 @router.post("/rollouts/{rollout_id}/finish", operation_id="finishRollout", summary="End a rollout")
-def finish_rollout(rollout_id: UUID, session: SessionDep, principal: Administrator) -> rollouts.Shown:
+def finish_rollout(rollout_id: UUID, session: SessionDep, principal: Administrator) -> rollouts.ShownRollout:
     """Freeze a running rollout's numbers. Its tablets keep what they should hold, and still get it when they wake."""
     return rollouts.finish(session, principal, rollout_id)
 

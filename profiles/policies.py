@@ -62,7 +62,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownPolicy:
     """One revision of one policy."""
 
     name: str
@@ -122,7 +122,7 @@ def apply(
     documents: Sequence[PolicyDocument],
     *,
     expected: Mapping[str, int] | None = None,
-) -> list[Shown]:
+) -> list[ShownPolicy]:
     """Store each document that differs as a new revision of its policy; all of them or none.
 
     `expected` holds the revision numbers that a plan showed; Conflict if someone else was faster. Raises Forbidden,
@@ -141,7 +141,7 @@ def apply(
     return stored
 
 
-def show(session: Session, principal: Principal, name: str, revision: int | None = None) -> Shown:
+def show(session: Session, principal: Principal, name: str, revision: int | None = None) -> ShownPolicy:
     """Return one revision of a policy, the latest by default; NotFound also when its layer is outside scope."""
     found = _shown(session, principal.scope, name=name)
     wanted = [shown for shown in found if shown.revision == (revision or shown.latest)]
@@ -150,12 +150,12 @@ def show(session: Session, principal: Principal, name: str, revision: int | None
     return wanted[0]
 
 
-def overview(session: Session, principal: Principal) -> list[Shown]:
+def overview(session: Session, principal: Principal) -> list[ShownPolicy]:
     """Return the latest revision of every policy in scope, widest layer first, then by name."""
     return [shown for shown in _shown(session, principal.scope) if shown.revision == shown.latest]
 
 
-def history(session: Session, principal: Principal, name: str) -> list[Shown]:
+def history(session: Session, principal: Principal, name: str) -> list[ShownPolicy]:
     """Return all revisions of a policy, newest first."""
     found = _shown(session, principal.scope, name=name)
     if not found:
@@ -257,7 +257,7 @@ def _shortfalls(found: Sequence[targets.Group]) -> list[Shortfall]:
     return [Shortfall(place, reason, count) for (place, reason), count in sorted(counts.items())]
 
 
-def _shown(session: Session, scope: Scope, *, name: str | None = None) -> list[Shown]:
+def _shown(session: Session, scope: Scope, *, name: str | None = None) -> list[ShownPolicy]:
     """All revisions of one policy, or of all; policies of the fleet are everyone's to read."""
     in_scope = SCOPE_SQL.format(column="coalesce(p.school_id, c.school_id, d.school_id)")
     rows = session.execute(
@@ -272,7 +272,7 @@ def _shown(session: Session, scope: Scope, *, name: str | None = None) -> list[S
         {"schools": scope.parameter, "name": name},
     )
     return [
-        Shown(
+        ShownPolicy(
             policy,
             _layer_text(document),
             revision=number,

@@ -24,7 +24,7 @@ from profiles.progress import Stage
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownRollout:
     """One rollout with its numbers."""
 
     id: UUID
@@ -44,7 +44,9 @@ class Shown:
     """From the rate so far; None before the first tablet and after the end."""
 
 
-def start(session: Session, principal: Principal, *, policy: str, target: str, revision: int | None = None) -> Shown:
+def start(
+    session: Session, principal: Principal, *, policy: str, target: str, revision: int | None = None
+) -> ShownRollout:
     """Roll a revision (the latest by default) out to the tablets of its layer that lie in the target and in scope.
 
     A target that covers the whole layer releases the revision: tablets that come later get it too. A smaller target
@@ -82,7 +84,7 @@ def start(session: Session, principal: Principal, *, policy: str, target: str, r
     return show(session, principal, rollout_id)
 
 
-def show(session: Session, principal: Principal, rollout_id: UUID) -> Shown:
+def show(session: Session, principal: Principal, rollout_id: UUID) -> ShownRollout:
     """Return one rollout, its numbers counted over the caller's schools; NotFound."""
     row = session.exec(
         select(Rollout, Policy).join(Policy, col(Policy.id) == col(Rollout.policy_id)).where(Rollout.id == rollout_id)
@@ -93,7 +95,9 @@ def show(session: Session, principal: Principal, rollout_id: UUID) -> Shown:
     return _shown(session, principal, *row)
 
 
-def overview(session: Session, principal: Principal, *, limit: int = 50, before: UUID | None = None) -> list[Shown]:
+def overview(
+    session: Session, principal: Principal, *, limit: int = 50, before: UUID | None = None
+) -> list[ShownRollout]:
     """Return the newest rollouts of policies in scope; `before` continues after the last one seen."""
     names = {shown.name for shown in policies.overview(session, principal)}
     query = select(Rollout, Policy).join(Policy, col(Policy.id) == col(Rollout.policy_id))
@@ -104,7 +108,7 @@ def overview(session: Session, principal: Principal, *, limit: int = 50, before:
     return [_shown(session, principal, rollout, policy) for rollout, policy in rows]
 
 
-def finish(session: Session, principal: Principal, rollout_id: UUID) -> Shown:
+def finish(session: Session, principal: Principal, rollout_id: UUID) -> ShownRollout:
     """End a running rollout by hand: its numbers freeze, its tablets keep what they should hold. Conflict if over."""
     show(session, principal, rollout_id)
     if not principal.scope.all_schools and not _within(session, principal, rollout_id):
@@ -208,13 +212,13 @@ def _within(session: Session, principal: Principal, rollout_id: UUID) -> bool:
     return outside.first() is None
 
 
-def _shown(session: Session, principal: Principal, rollout: Rollout, policy: Policy) -> Shown:
+def _shown(session: Session, principal: Principal, rollout: Rollout, policy: Policy) -> ShownRollout:
     assert rollout.id is not None
     frozen = rollout.counts if principal.scope.all_schools else None
     counts = frozen or {
         stage.value: number for stage, number in progress.count(session, rollout.id, principal.scope).items()
     }
-    return Shown(
+    return ShownRollout(
         rollout.id,
         policy.name,
         rollout.revision,
