@@ -19,7 +19,7 @@ _COLUMNS = (
     " s.name AS school_name, d.holder_id, h.user_id, c.year, c.name AS class_name, d.lease_contract, d.state,"
     " d.updated_at, coalesce(e.status, 'absent') AS enrollment, e.epoch, e.supervised, e.os_version, e.product,"
     " coalesce(e.lost_mode, false) AS lost_mode, e.enrolled_at, e.last_seen_at, e.last_push_at,"
-    " e.desired_manifest IS NOT NULL AND e.desired_manifest = e.installed_manifest AS up_to_date"
+    " e.desired_manifest IS NOT NULL AND e.desired_manifest IS NOT DISTINCT FROM e.installed_manifest AS up_to_date"
 )
 _TABLES = (
     "device d JOIN school s ON s.id = d.school_id LEFT JOIN holder h ON h.id = d.holder_id"
