@@ -6,6 +6,7 @@ tablet remove its management profile. What a message means is decided elsewhere;
 
 import asyncio
 import json
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -81,6 +82,10 @@ class Door:
         except (DatabaseError, SQLAlchemyError) as error:
             _log.error("door_without_database", error=type(error).__name__)
             await _answer(send, HTTPStatus.SERVICE_UNAVAILABLE, (b"retry-after", b"60"))
+        except Exception as error:  # noqa: BLE001 - the last resort; the error's text may hold data, its stack does not
+            stack = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("unexpected_error", path=PATH, error=type(error).__name__, stack=stack)
+            await _answer(send, HTTPStatus.INTERNAL_SERVER_ERROR)
         else:
             if answer:
                 await _answer(send, HTTPStatus.OK, _PLIST, body=answer)
@@ -192,17 +197,17 @@ async def _answer(send: Send, status: HTTPStatus, *headers: tuple[bytes, bytes],
     await send({"type": "http.response.body", "body": body})
 
 
-_door: Final = Door()
+door: Final = Door()
 
 
 @asynccontextmanager
 async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    await _door.open()
+    await door.open()
     try:
         yield
     finally:
-        await _door.close()
+        await door.close()
 
 
-router: Final = APIRouter(routes=[Route(PATH, _door)], lifespan=_lifespan)
+router: Final = APIRouter(routes=[Route(PATH, door)], lifespan=_lifespan)
 """For the device app: the door's route, opened and closed with the app."""
