@@ -10,8 +10,8 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
+from enum import Enum, StrEnum
 from typing import Any, Final
 from uuid import UUID
 
@@ -41,6 +41,9 @@ _FLIGHTS: Final = 2
 """Batches under way at once: one is in Postgres while the other is being read."""
 _BATCH: Final = 256
 _BEAT_SECONDS: Final = 1.0
+_TRIES: Final = 8
+_FIRST_PAUSE: Final = 0.02
+"""Doubled at each try: 5 s in all, in which the transaction that holds a row has ended or has bigger worries."""
 _KNOWN: Final = frozenset(kind.value for kind in Kind)
 
 
@@ -66,6 +69,14 @@ class Report:
     error: list[dict[str, Any]] | None = None
     result: dict[str, Any] | None = None
     inventory: Inventory | None = None
+    tries: int = 0
+    """How often the exchange itself has asked again because another transaction held the tablet's row."""
+
+
+class _Held(Enum):
+    """Another transaction holds the tablet's row: ask again in a moment."""
+
+    ROW = "row"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +112,15 @@ class Exchange:
         Raises `Stranger` or `Unwanted`; psycopg's errors mean that the database failed and nothing is decided.
         """
         future: asyncio.Future[Handout | None] = self._loop.create_future()
-        self._waiting.append((report, future))
+        self._queue((report, future))
+        return future
+
+    def _queue(self, one: _Waiting) -> None:
+        self._waiting.append(one)
         if self._flights < _FLIGHTS:
             self._flights += 1
             # One turn of the loop later, so that whatever else has just arrived comes along.
             self._loop.call_soon(self._take_off)
-        return future
 
     def _take_off(self) -> None:
         task = self._loop.create_task(self._fly())
@@ -195,8 +209,24 @@ class Exchange:
                     future.set_exception(outcome)
                 continue
             seen[report.identity] = now
-            if not future.done():
+            if isinstance(outcome, _Held):
+                self._ask_again(report, future)
+            elif not future.done():
                 future.set_result(outcome)
+
+    def _ask_again(self, report: Report, future: "asyncio.Future[Handout | None]") -> None:
+        """Look once more in a moment, outside of this batch: nobody else waits for a row that is held.
+
+        A tablet that was just pushed asks while the transaction that noted the push is still open; sent away with
+        nothing it would sleep until the next push.
+        """
+        if future.done():
+            return
+        if report.tries >= _TRIES:
+            future.set_result(None)
+            return
+        again = replace(report, command_id=None, tries=report.tries + 1)  # what it said is settled already
+        self._loop.call_later(_FIRST_PAUSE * 2**report.tries, self._queue, (again, future))
 
     async def _settle(self, connection: AsyncConnection[Any], reports: Sequence[Report]) -> None:
         said = [
@@ -223,12 +253,12 @@ class Exchange:
 
     async def _look(
         self, connection: AsyncConnection[Any], batch: Sequence[_Waiting]
-    ) -> dict[int, Handout | Stranger | Unwanted]:
+    ) -> dict[int, Handout | Stranger | Unwanted | _Held]:
         hashes = b"".join([report.identity for report, _ in batch])
         names = ",".join([report.name for report, _ in batch])
         idle = ",".join(["1" if report.said is Said.IDLE else "0" for report, _ in batch])
         cursor = await connection.execute(LOOK, (hashes, names, idle), prepare=True)
-        outcomes: dict[int, Handout | Stranger | Unwanted] = {}
+        outcomes: dict[int, Handout | Stranger | Unwanted | _Held] = {}
         at_work: dict[int, int] = {}
         for number, verdict, device_id, command_id, kind, arguments, profiles in await cursor.fetchall():
             if verdict == "stranger":
@@ -243,8 +273,9 @@ class Exchange:
         if at_work:
             asking = {device_id: batch[number - 1][0].said is Said.IDLE for number, device_id in at_work.items()}
             async with connection.transaction():
-                handed = await profile_work.hand_out(connection, self._shelf, asking)
+                handed, held = await profile_work.hand_out(connection, self._shelf, asking)
             outcomes.update((number, handed[device]) for number, device in at_work.items() if device in handed)
+            outcomes.update((number, _Held.ROW) for number, device in at_work.items() if device in held)
         return outcomes
 
     async def authorities(self) -> list[bytes]:

@@ -204,17 +204,18 @@ class Shelf:
 
 async def hand_out(
     connection: AsyncConnection[Any], shelf: Shelf, asking: Mapping[int, bool]
-) -> Mapping[int, ProfileHandout]:
+) -> tuple[Mapping[int, ProfileHandout], frozenset[int]]:
     """Return the next profile step of each tablet that has one, and note it as under way; settle those that have none.
 
-    `asking` maps tablets to whether they are idle. A tablet whose row somebody else holds gets nothing this time: its
-    wake-up stays. Runs in the caller's transaction.
+    `asking` maps tablets to whether they are idle. The second value names the tablets whose row another transaction
+    holds: nothing was decided about them, ask again. Runs in the caller's transaction.
     """
     ids = sorted(asking)
     cursor = await connection.execute(_LOCK, (ids,))
     standing = [_Standing(row[0], bytes(row[1]), row[2]) for row in await cursor.fetchall()]
+    skipped = frozenset(asking) - {one.device_id for one in standing}
     if not standing:
-        return {}
+        return {}, skipped
     held = await _held(connection, [one.device_id for one in standing])
     manifests = await shelf.manifests(connection, {one.desired for one in standing})
     steps: list[tuple[_Standing, Step, UUID]] = []
@@ -229,10 +230,11 @@ async def hand_out(
     await _write_steps(connection, steps)
     await _write_rests(connection, rests)
     bodies = await shelf.bodies(connection, {step.artifact for _, step, _ in steps if step.artifact is not None})
-    return {
+    handed = {
         one.device_id: ProfileHandout(command_id, step.identifier, bodies[step.artifact] if step.artifact else None)
         for one, step, command_id in steps
     }
+    return handed, skipped
 
 
 def _command_id(step: Step, standing: Held | None) -> UUID:
