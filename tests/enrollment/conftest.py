@@ -1,5 +1,6 @@
 """A SCEP client for the tests of codec and door: what a tablet sends, built with cryptography and our CMS writer."""
 
+import hashlib
 import itertools
 import secrets
 import shutil
@@ -12,13 +13,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, NameOID
 from starlette.testclient import TestClient
 
 from enrollment.ca import new_key
 from mdm.app import device_app
-from mdm.cms import der, enveloped, signed
+from mdm.cms import der, enveloped, oids, signed
+from mdm.cms.certificates import sid_of
 from mdm.devices.models import Device, Enrollment, LedgerState
 from mdm.organization.models import School
 from mdm.settings import get_settings
@@ -94,6 +97,46 @@ class Client:
         ]
         envelope = enveloped.encrypt(inner, ca, cipher)
         return signed.sign_attached(envelope, self.certificate, self.key, attributes=attributes)
+
+    def go_request(self, ca: x509.Certificate, key: Any, challenge: str) -> bytes:
+        """Return a PKCSReq for `key` in the shape of smallstep/scep: our own key only signs, once, with SHA-1."""
+        envelope = enveloped.encrypt(self.csr(challenge, key), ca, enveloped.Cipher.DES)
+        body = der.Reader(envelope).enter(der.SEQUENCE)
+        body.skip()
+        parts = body.enter(der.CONTEXT_0).enter(der.SEQUENCE)
+        version, recipients, encrypted = parts.raw(), parts.raw(), parts.enter(der.SEQUENCE)
+        kind, cipher = encrypted.raw(), encrypted.raw()
+        octets = der.tlv(der.CONTEXT_0, der.tlv(der.OCTET_STRING, encrypted.take(der.IMPLICIT_0)))
+        inner = der.sequence(version, recipients, der.sequence(kind, cipher, octets))
+        content = der.sequence(der.oid(oids.ENVELOPED_DATA), der.tlv(der.CONTEXT_0, inner))
+        facts = [
+            (oids.CONTENT_TYPE, der.oid(oids.DATA)),
+            (oids.MESSAGE_DIGEST, der.tlv(der.OCTET_STRING, hashlib.sha1(content).digest())),
+            attribute(2, der.PRINTABLE_STRING, b"19"),
+            attribute(5, der.OCTET_STRING, self.nonce),
+            attribute(7, der.PRINTABLE_STRING, b"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+        ]
+        attributes = der.set_of(*(der.sequence(der.oid(name), der.set_of(value)) for name, value in facts))
+        own = self.certificate.public_bytes(Encoding.DER)
+        sha1 = der.sequence(der.oid(oids.SHA1))
+        signature = self.key.sign(attributes, PKCS1v15(), hashes.SHA1())
+        signer = der.sequence(
+            der.integer(1),
+            der.tlv(der.SEQUENCE, sid_of(own)),
+            sha1,
+            b"\xa0" + attributes[1:],
+            der.sequence(der.oid(oids.RSA_ENCRYPTION)),
+            der.tlv(der.OCTET_STRING, signature),
+        )
+        attached = der.tlv(der.CONTEXT_0, der.tlv(der.OCTET_STRING, content))
+        data = der.sequence(
+            der.integer(1),
+            der.set_of(sha1),
+            der.sequence(der.oid(oids.DATA), attached),
+            der.tlv(der.CONTEXT_0, own),
+            der.set_of(signer),
+        )
+        return der.sequence(der.oid(oids.SIGNED_DATA), der.tlv(der.CONTEXT_0, data))
 
     def read(self, reply: bytes, ca: x509.Certificate) -> Answer:
         """Verify and open a CertRep."""

@@ -3,6 +3,7 @@
 import base64
 import plistlib
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
 
 import pytest
 from cryptography import x509
@@ -157,7 +158,7 @@ def test_a_lost_tablet_does_not_get_in(door, session, client, ticket, enroll):
 def test_single_des_needs_the_setting(database, push_certificate, client, ticket, authority, door, monkeypatch):  # noqa: PLR0917
     """Off by default; with the setting, libraries that know nothing else get in."""
     request = client.request(authority, ticket.secret, cipher=Cipher.DES)
-    assert client.read(door.post(SCEP, content=request).content, authority).fail_info == "1"
+    assert client.read(door.post(SCEP, content=request).content, authority).fail_info == "0"
     monkeypatch.setenv("TABANE_APPLE__SCEP_ALLOW_DES", "true")
     house.get_settings.cache_clear()
     assert client.read(door.post(SCEP, content=request).content, authority).status == "0"
@@ -230,6 +231,16 @@ def test_a_revoked_certificate_is_not_given_again(session, client, ticket, enrol
 def test_other_messages_are_refused_politely(client, enroll, kind):
     """Polling and the CRL's messages get a FAILURE."""
     assert enroll(client, kind=kind).fail_info == "2"
+
+
+def test_a_client_that_repeats_itself_in_the_query(door, authority, client, keys, ticket, monkeypatch):  # noqa: PLR0917
+    """Mdmb's ways: a throw-away signer, SHA-1, DES, and the raw message in the query beside the body."""
+    monkeypatch.setenv("TABANE_APPLE__SCEP_ALLOW_DES", "true")
+    house.get_settings.cache_clear()
+    request = client.go_request(authority, keys[1], ticket.secret)
+    answer = door.post(f"{SCEP}&{urlencode({'message': request})}", content=request)
+    issued = client.read(answer.content, authority).certificate
+    assert issued.public_key() == keys[1].public_key()
 
 
 @pytest.mark.parametrize(
