@@ -1,0 +1,59 @@
+"""What the decision of a second person does to a held command: set it free, or end it. Decides nothing itself."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import Session, col, select
+
+from mdm.audit import chain
+from mdm.auth import Principal
+from mdm.commands import transitions
+from mdm.commands.models import Command, CommandState
+from mdm.commands.queue import subject_of
+from mdm.devices.models import Device, Enrollment, EnrollmentStatus
+from mdm.errors import Conflict
+from mdm.safeguards import approvals
+from mdm.safeguards.models import Approval
+
+
+def approve(session: Session, principal: Principal, approval_id: UUID) -> Approval:
+    """Approve as a second person and let the command leave, once. Raises what `approvals.approve` raises.
+
+    The subject is read again under a lock: another tablet, other arguments or a new enrolment void the request.
+    """
+    approval = approvals.find(session, principal.scope, approval_id)
+    approvals.must_be_pending(approval)
+    present = _present_subject(session, approval_id)
+    approval = approvals.approve(session, principal, approval_id, present=present)
+    released = transitions.release(session, approval_id)
+    if len(released) != 1:
+        raise Conflict("the command of this request is over")
+    details = {"approval": approval_id, "kind": released[0].kind, "command": released[0].id}
+    chain.record(session, principal, "command.release", f"device:{released[0].device_id}", details)
+    return approval
+
+
+def _present_subject(session: Session, approval_id: UUID) -> dict[str, Any]:
+    statement = (
+        select(Command, Device, Enrollment)
+        .join(Device, col(Device.id) == Command.device_id)
+        .join(Enrollment, col(Enrollment.device_id) == Command.device_id)
+        .where(Command.approval_id == approval_id, Command.state == CommandState.HELD)
+        .with_for_update(of=(Command, Device), key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    row = session.exec(statement).first()
+    if row is None:
+        raise Conflict("the command of this request is over")
+    command, device, enrollment = row
+    if enrollment.status != EnrollmentStatus.ACTIVE or enrollment.epoch != command.epoch:
+        raise approvals.SubjectChanged("the tablet has left or enrolled again since this was asked for")
+    return subject_of(command, serial=device.serial, control_number=device.control_number)
+
+
+def reject(session: Session, principal: Principal, approval_id: UUID) -> Approval:
+    """Refuse somebody else's request, or withdraw one's own; the held command ends."""
+    approval = approvals.reject(session, principal, approval_id)
+    note = f"{approval.state} by {principal.actor}"
+    transitions.drop_held(session, [approval_id], CommandState.CANCELLED, note=note)
+    return approval

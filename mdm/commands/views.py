@@ -1,0 +1,170 @@
+"""Commands and approvals as the operator API shows them, and the SQL of their lists. Changes nothing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+from sqlalchemy import select as sa_select
+from sqlmodel import Session, col, select
+
+from mdm.auth import Role, Scope
+from mdm.auth.models import Operator
+from mdm.commands import decisions
+from mdm.commands.kinds import FACTS, Kind, safety_of
+from mdm.commands.models import Command, CommandEvent, CommandState
+from mdm.commands.transitions import shown_arguments
+from mdm.devices.models import Device, Lane
+from mdm.errors import NotFound
+from mdm.safeguards.models import Approval, ApprovalState
+
+
+class CommandLine(BaseModel):
+    """One command; the state is what the tablet has said, never what we hope."""
+
+    id: UUID = Field(description="The CommandUUID on the wire.")
+    device_id: int
+    serial: str
+    control_number: str
+    kind: str = Field(examples=["lost_mode_on"])
+    safety: str = Field(description="A irreversible, B disruptive, C benign.")
+    state: CommandState
+    lane: str
+    arguments: dict[str, Any]
+    created_at: datetime
+    created_by: str | None = Field(description="The operator's name; null for the server's own.")
+    expires_at: datetime
+    sent_at: datetime | None
+    delivered_at: datetime | None
+    ended_at: datetime | None
+    not_now_count: int
+    approval_id: UUID | None
+    protects: str | None = Field(description="What a lock protects and what not; null for other kinds.")
+
+
+class EventLine(BaseModel):
+    """One step of a command."""
+
+    at: datetime
+    state: CommandState
+    note: str
+
+
+class CommandDetail(CommandLine):
+    """One command with its timeline and what the tablet answered."""
+
+    timeline: list[EventLine]
+    error: list[dict[str, Any]] | None = Field(description="The tablet's error chain.")
+    result: dict[str, Any] | None = Field(description="The tablet's answer; a location only for support and above.")
+
+
+class CommandFilter(BaseModel):
+    """What to list."""
+
+    device_id: int | None = None
+    serial: str | None = Field(default=None, max_length=32)
+    state: CommandState | None = None
+    kind: Kind | None = None
+
+
+class ApprovalLine(BaseModel):
+    """One request for a second person."""
+
+    id: UUID
+    action: str = Field(examples=["command.wipe"])
+    devices: list[dict[str, Any]]
+    command: dict[str, Any] | None
+    reason: str
+    state: ApprovalState
+    requested_by: str
+    requested_at: datetime
+    expires_at: datetime
+    decided_by: str | None
+    decided_at: datetime | None
+    digest: str = Field(description="SHA-256 over action and subject: what is approved is what runs.")
+
+
+def command_lines(
+    session: Session, scope: Scope, wanted: CommandFilter, *, before: UUID | None, limit: int
+) -> list[CommandLine]:
+    """List commands of tablets in scope, newest first."""
+    statement = _commands(scope).order_by(col(Command.id).desc()).limit(limit)
+    for column, value in (
+        (col(Command.device_id), wanted.device_id),
+        (col(Device.serial), wanted.serial.strip().upper() if wanted.serial else None),
+        (col(Command.state), wanted.state.value if wanted.state else None),
+        (col(Command.kind), wanted.kind.value if wanted.kind else None),
+    ):
+        if value is not None:
+            statement = statement.where(column == value)
+    if before is not None:
+        statement = statement.where(col(Command.id) < before)
+    return [_line(*row) for row in session.execute(statement)]
+
+
+def lines_of(session: Session, command_ids: Sequence[UUID]) -> dict[UUID, CommandLine]:
+    """Return the lines of commands that the caller was just given, by id."""
+    statement = _commands(Scope(all_schools=True)).where(col(Command.id).in_(command_ids))
+    lines = [_line(*row) for row in session.execute(statement)]
+    return {line.id: line for line in lines}
+
+
+def command_detail(session: Session, scope: Scope, role: Role, command_id: UUID) -> CommandDetail:
+    """Return one command with its timeline; `NotFound` outside scope. Viewers see no location."""
+    row = session.execute(_commands(scope).where(col(Command.id) == command_id)).first()
+    if row is None:
+        raise NotFound("there is no such command")
+    command: Command = row[0]
+    events = session.exec(
+        select(CommandEvent).where(CommandEvent.command_id == command_id).order_by(col(CommandEvent.id))
+    )
+    hidden = command.kind == Kind.LOCATE and role is Role.VIEWER
+    return CommandDetail(
+        **_line(*row).model_dump(),
+        timeline=[EventLine(at=each.at, state=each.state, note=each.note) for each in events],
+        error=command.error,
+        result=None if hidden else command.result,
+    )
+
+
+def _commands(scope: Scope) -> Any:
+    return (
+        sa_select(Command, col(Device.serial), col(Device.control_number), col(Operator.name))
+        .join(Device, col(Device.id) == col(Command.device_id))
+        .outerjoin(Operator, col(Operator.id) == col(Command.created_by))
+        .where(scope.covers(col(Device.school_id)))
+        .execution_options(populate_existing=True)
+    )
+
+
+def _line(command: Command, serial: str, control_number: str, operator: str | None) -> CommandLine:
+    known = command.kind in FACTS
+    return CommandLine(
+        **command.model_dump(exclude={"arguments", "lane", "created_by"}, warnings=False),
+        serial=serial,
+        control_number=control_number,
+        safety=safety_of(command.kind).value,
+        lane=Lane(command.lane).name.lower(),
+        arguments=shown_arguments(command),
+        created_by=operator,
+        protects=decisions.protects(Kind(command.kind)) if known else None,
+    )
+
+
+def approval_lines(session: Session, approvals: Sequence[Approval]) -> list[ApprovalLine]:
+    """Return approvals with the names of those who asked and decided."""
+    ids = {each.requested_by for each in approvals} | {each.decided_by for each in approvals if each.decided_by}
+    rows = session.execute(sa_select(col(Operator.id), col(Operator.name)).where(col(Operator.id).in_(ids)))
+    names: dict[int, str] = {row[0]: row[1] for row in rows}
+    return [
+        ApprovalLine(
+            **each.model_dump(exclude={"subject", "digest", "requested_by", "decided_by"}, warnings=False),
+            devices=each.subject.get("devices", []),
+            command=each.subject.get("command"),
+            requested_by=names[each.requested_by],
+            decided_by=names.get(each.decided_by or 0),
+            digest=each.digest.hex(),
+        )
+        for each in approvals
+    ]
