@@ -192,11 +192,9 @@ def spend(session: Session, platform: Platform, secret: str) -> Admission | Refu
     ).first()
     if row is not None:
         return _admission(row)
-    known = session.execute(
-        text("SELECT id FROM ticket WHERE secret_hash = :hash AND platform = :platform"),
-        {"hash": digest(secret), "platform": platform.value},
-    ).first()
-    return Refusal("no such ticket") if known is None else _refusal(session, known.id)
+    found = look_up(session, platform, secret)
+    # Live again between two statements: the ledger was corrected just now, and the next try will do.
+    return found if isinstance(found, Refusal) else Refusal("not live at that moment", found.ticket_id, found.device_id)
 
 
 def _admission(row: Row[Any]) -> Admission:

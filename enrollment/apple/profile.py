@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from mdm.cms.signed import sign_attached
+from mdm.cms.signing import sign_attached
 from mdm.errors import Misconfigured
 
 MEDIA_TYPE: Final = "application/x-apple-aspen-config"

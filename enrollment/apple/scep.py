@@ -21,7 +21,8 @@ from cryptography.x509.oid import AttributeOID
 from mdm.cms.certificates import UNREADABLE, Leaf, accepted_key
 from mdm.cms.der import IA5_STRING, OCTET_STRING, PRINTABLE_STRING, UTF8_STRING, oid_content, tlv
 from mdm.cms.enveloped import Cipher, decrypt, encrypt, parse_enveloped
-from mdm.cms.signed import Signed, degenerate, parse_signed, sign_attached
+from mdm.cms.signed import Signed, parse_signed
+from mdm.cms.signing import degenerate, sign_attached
 from mdm.errors import Malformed, MdmError
 
 CAPABILITIES: Final = ("AES", "DES3", "POSTPKIOperation", "Renewal", "SCEPStandard", "SHA-1", "SHA-256")

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mdm.cms import oids
+from mdm.cms.ber import tolerant
 from mdm.cms.certificates import sid_of
 from mdm.cms.der import (
     CONTEXT_0,
@@ -35,7 +36,6 @@ from mdm.cms.der import (
     sequence,
     set_of,
     tlv,
-    tolerant,
 )
 from mdm.cms.signed import MAX_MESSAGE
 from mdm.errors import Malformed

@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, NameOID
 from starlette.testclient import TestClient
 
+from enrollment import tickets
 from enrollment.ca import new_key
 from mdm.app import device_app
-from mdm.cms import der, enveloped, oids, signed
+from mdm.auth import Scope
+from mdm.cms import der, enveloped, oids, signed, signing
 from mdm.cms.certificates import sid_of
 from mdm.devices.models import Device, Enrollment, LedgerState
 from mdm.organization.models import School
@@ -96,7 +98,7 @@ class Client:
             attribute(7, der.PRINTABLE_STRING, transaction_id.encode()),
         ]
         envelope = enveloped.encrypt(inner, ca, cipher)
-        return signed.sign_attached(envelope, self.certificate, self.key, attributes=attributes)
+        return signing.sign_attached(envelope, self.certificate, self.key, attributes=attributes)
 
     def go_request(self, ca: x509.Certificate, key: Any, challenge: str) -> bytes:
         """Return a PKCSReq for `key` in the shape of smallstep/scep: our own key only signs, once, with SHA-1."""
@@ -260,3 +262,29 @@ def _known_ca_keys(ca_keys, monkeypatch):
     """Spare the making of a 3072-bit key in every test."""
     supply = itertools.cycle(ca_keys)
     monkeypatch.setattr("enrollment.ca.new_key", lambda: next(supply))
+
+
+@pytest.fixture
+def authority(door):
+    answer = door.get("/scep", params={"operation": "GetCACert", "message": "any"})
+    assert answer.headers["content-type"] == "application/x-x509-ca-cert"
+    return x509.load_der_x509_certificate(answer.content)
+
+
+@pytest.fixture
+def ticket(session, district):
+    opened = tickets.open_for_tablet(session, Scope(all_schools=True), serial="ISSUED1", created_by=None)
+    session.commit()
+    return opened
+
+
+@pytest.fixture
+def enroll(door, authority):
+    """Send a PKIOperation for a client; return the answer as the client reads it."""
+
+    def send(client, challenge=None, **options):
+        answer = door.post("/scep?operation=PKIOperation", content=client.request(authority, challenge, **options))
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-pki-message")
+        return client.read(answer.content, authority)
+
+    return send

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -24,32 +23,6 @@ from mdm.devices.models import Device, DeviceIdentity
 
 SCEP = "/scep?operation=PKIOperation"
 EVERYWHERE = Scope(all_schools=True)
-
-
-@pytest.fixture
-def authority(door):
-    answer = door.get("/scep", params={"operation": "GetCACert", "message": "any"})
-    assert answer.headers["content-type"] == "application/x-x509-ca-cert"
-    return x509.load_der_x509_certificate(answer.content)
-
-
-@pytest.fixture
-def ticket(session, district):
-    opened = tickets.open_for_tablet(session, EVERYWHERE, serial="ISSUED1", created_by=None)
-    session.commit()
-    return opened
-
-
-@pytest.fixture
-def enroll(door, authority):
-    """Send a PKIOperation for a client; return the answer as the client reads it."""
-
-    def send(client, challenge=None, **options):
-        answer = door.post(SCEP, content=client.request(authority, challenge, **options))
-        assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-pki-message")
-        return client.read(answer.content, authority)
-
-    return send
 
 
 def trail(session):
@@ -162,57 +135,6 @@ def test_single_des_needs_the_setting(database, push_certificate, client, ticket
     monkeypatch.setenv("TABANE_APPLE__SCEP_ALLOW_DES", "true")
     house.get_settings.cache_clear()
     assert client.read(door.post(SCEP, content=request).content, authority).status == "0"
-
-
-def in_use(session, certificate):
-    """Let the tablet of a certificate be enrolled with it."""
-    thumbprint = certificate.fingerprint(hashes.SHA256())
-    session.execute(text("UPDATE device_identity SET associated_at = now() WHERE sha256 = :h"), {"h": thumbprint})
-    session.execute(
-        text(
-            "UPDATE enrollment SET status = 'active' WHERE device_id ="
-            " (SELECT device_id FROM device_identity WHERE sha256 = :h)"
-        ),
-        {"h": thumbprint},
-    )
-    session.commit()
-
-
-def test_renewal_with_the_old_certificate(session, client, new_client, keys, ticket, enroll):  # noqa: PLR0917
-    """An enrolled tablet renews for a new key without a challenge, lost or not; the identity is marked."""
-    old = enroll(client, ticket.secret).certificate
-    renewing = new_client(client.key, old)
-    assert enroll(renewing, kind="17", key=keys[1], transaction_id="r-1").fail_info == "4"
-    in_use(session, old)
-    session.execute(text("UPDATE device SET state = 'lost' WHERE serial = 'ISSUED1'"))
-    session.commit()
-    renewed = enroll(renewing, kind="17", key=keys[1], transaction_id="r-2").certificate
-    assert renewed.public_key() == keys[1].public_key()
-    record = session.get(DeviceIdentity, renewed.fingerprint(hashes.SHA256()))
-    assert (record.renewal, record.ticket_id, record.associated_at) == (True, None, None)
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        "UPDATE device_identity SET revoked_at = now()",
-        "UPDATE enrollment SET status = 'ended'",
-        "UPDATE device SET state = 'retired'",
-        "DELETE FROM device_identity",
-    ],
-)
-def test_renewals_that_are_refused(session, client, new_client, keys, ticket, enroll, spoil):  # noqa: PLR0917
-    """A revoked or unknown certificate, an ended enrolment and a retired tablet renew nothing."""
-    old = enroll(client, ticket.secret).certificate
-    in_use(session, old)
-    session.execute(text(spoil))
-    session.commit()
-    assert enroll(new_client(client.key, old), kind="17", key=keys[1], transaction_id="r-1").fail_info == "4"
-
-
-def test_a_self_signed_certificate_renews_nothing(client, ticket, enroll):
-    """RenewalReq is for our own certificates, whatever challenge comes along."""
-    assert enroll(client, ticket.secret, kind="17").fail_info == "4"
 
 
 def test_a_revoked_certificate_is_not_given_again(session, client, ticket, enroll):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from enrollment.apple import scep
 from mdm.cms.enveloped import Cipher
-from mdm.cms.signed import parse_signed, sign_attached
+from mdm.cms.signed import parse_signed
+from mdm.cms.signing import sign_attached
 from mdm.errors import Malformed
 
 CHALLENGE = "ab12" * 16

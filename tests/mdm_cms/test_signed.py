@@ -13,7 +13,7 @@ from cryptography.x509 import ExtendedKeyUsageOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mdm.cms import der, oids, signed
+from mdm.cms import der, oids, signed, signing
 from mdm.cms.certificates import Untrusted, verify_chain
 from mdm.errors import Malformed
 
@@ -79,7 +79,7 @@ def test_several_certificates_may_come_along(rsa_party, ec_party, tmp_path, open
 
 def test_another_body_is_refused(rsa_party):
     """A captured signature is worth nothing with another body, whatever content it carries itself."""
-    for signature in (detached(rsa_party), signed.sign_attached(BODY, rsa_party.certificate, rsa_party.key)):
+    for signature in (detached(rsa_party), signing.sign_attached(BODY, rsa_party.certificate, rsa_party.key)):
         for body in (b"", BODY + b"\n", BODY[:-1]):
             with pytest.raises(Malformed, match="another body"):
                 signed.verify_detached(signature, body)
@@ -101,7 +101,7 @@ def test_what_is_not_exactly_one_signer_with_attributes_is_refused(rsa_party, ec
     key, certificate = rsa_party.write(tmp_path)
     sign = ("cms", "-sign", "-binary", "-outform", "DER", "-signer", certificate, "-inkey", key)
     pss = ("-keyopt", "rsa_padding_mode:pss")
-    refused = [detached(rsa_party, BODY, None, ec_party), signed.degenerate([rsa_party.der])]
+    refused = [detached(rsa_party, BODY, None, ec_party), signing.degenerate([rsa_party.der])]
     refused += [openssl(*sign, *options, data=BODY) for options in (("-nocerts",), ("-noattr",), pss)]
     for data in refused:
         with pytest.raises(Malformed):
@@ -111,7 +111,7 @@ def test_what_is_not_exactly_one_signer_with_attributes_is_refused(rsa_party, ec
 def test_a_signature_under_another_key_is_refused(rsa_party, other_rsa):
     """The certificate in the message must hold the key that signed."""
     with pytest.raises(Malformed, match="signature is wrong"):
-        signed.verify_detached(signed.sign_attached(BODY, rsa_party.certificate, other_rsa.key), BODY)
+        signed.verify_detached(signing.sign_attached(BODY, rsa_party.certificate, other_rsa.key), BODY)
 
 
 def test_a_digest_that_contradicts_the_signature_algorithm_is_refused(rsa_party):
@@ -138,7 +138,7 @@ def test_what_we_sign_we_verify(request, who, content, value):
     """Content and further attributes come back as they were signed."""
     party = request.getfixturevalue(who)
     identifier = der.oid_content("2.16.840.1.113733.1.9.5")
-    data = signed.sign_attached(
+    data = signing.sign_attached(
         content, party.certificate, party.key, attributes=[(identifier, der.tlv(der.OCTET_STRING, value))]
     )
     parsed = signed.parse_signed(data)
@@ -152,14 +152,14 @@ def test_what_we_sign_openssl_verifies(request, tmp_path, openssl, who):
     """`openssl cms -verify` accepts our signature and hands back the content."""
     party = request.getfixturevalue(who)
     _, certificate = party.write(tmp_path)
-    data = signed.sign_attached(BODY, party.certificate, party.key)
+    data = signing.sign_attached(BODY, party.certificate, party.key)
     out = openssl("cms", "-verify", "-binary", "-inform", "DER", "-CAfile", certificate, "-purpose", "any", data=data)
     assert out == BODY
 
 
 def test_openssl_reads_our_degenerate_message(rsa_party, ec_party, openssl):
     """`openssl pkcs7 -print_certs` finds the certificates, in our order; so do we."""
-    data = signed.degenerate([rsa_party.der, ec_party.der])
+    data = signing.degenerate([rsa_party.der, ec_party.der])
     text = openssl("pkcs7", "-inform", "DER", "-print_certs", data=data).decode()
     assert text.index("CN = rsa") < text.index("CN = p256")
     assert signed.parse_degenerate(data) == (rsa_party.der, ec_party.der)
@@ -202,7 +202,7 @@ def test_the_chain(party, rsa_party, other_rsa, ec_party):
 @pytest.fixture(scope="module")
 def samples(ec_party, rsa_party):
     """Signed once: what is drawn must not depend on fresh signatures."""
-    return [detached(rsa_party), detached(ec_party), signed.sign_attached(BODY, ec_party.certificate, ec_party.key)]
+    return [detached(rsa_party), detached(ec_party), signing.sign_attached(BODY, ec_party.certificate, ec_party.key)]
 
 
 @given(data=st.data())
