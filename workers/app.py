@@ -5,7 +5,7 @@ A message is only a hint (operations.md §1): losing or doubling one is harmless
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -22,8 +22,9 @@ from workers.schedule import SCHEDULE
 
 _log = structlog.get_logger(__name__)
 
-_WATCH_S: Final = 5.0
-_STALE_S: Final = 10.0
+_WATCH_S: Final = 1.0
+_STALE_S: Final = {Lane.URGENT: 4.0, Lane.NORMAL: 8.0, Lane.BULK: 12.0}
+"""Seconds without a look at a lane before the watch looks itself; beat rings more often than that."""
 
 
 class _Job(Task):  # type: ignore[misc]  # Celery ships no types
@@ -62,8 +63,8 @@ def _configuration() -> dict[str, Any]:
         "task_soft_time_limit": 45,
         "worker_prefetch_multiplier": 1,
         "worker_max_tasks_per_child": 5000,
-        "worker_soft_shutdown_timeout": 10,
-        "worker_enable_soft_shutdown_on_idle": True,
+        # A drain ends within a second of the signal, and Celery sleeps the whole time whenever a job is at work.
+        "worker_soft_shutdown_timeout": 3,
         "worker_cancel_long_running_tasks_on_connection_loss": True,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
@@ -115,9 +116,6 @@ def _leave_logging_alone(**_: Any) -> None:
     """Logging is the caller's: a connected receiver is what keeps Celery from setting up its own."""
 
 
-_stopping = threading.Event()
-
-
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def _start_watch(sender: Any, **_: Any) -> None:
     """Watch this worker's lanes without the broker: when Valkey is gone no hint arrives, but urgent work still does."""
@@ -130,12 +128,12 @@ def _start_watch(sender: Any, **_: Any) -> None:
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def _stop_watch(**_: Any) -> None:
-    _stopping.set()
+    dispatch.stopping.set()
 
 
-def _watch(lane: Lane, wait: Callable[[float], bool] = _stopping.wait) -> None:
-    while not wait(_WATCH_S):
-        if time.monotonic() - dispatch.last_drained.get(lane, 0.0) < _STALE_S:
+def _watch(lane: Lane) -> None:
+    while not dispatch.stopping.wait(_WATCH_S):
+        if time.monotonic() - dispatch.last_drained.get(lane, 0.0) < _STALE_S[lane]:
             continue
         try:
             dispatch.drain(lane)

@@ -39,6 +39,8 @@ _URGENT_PAUSE_S: Final = 5.0
 
 _running: defaultdict[Lane, threading.Lock] = defaultdict(threading.Lock)
 _rung: defaultdict[Lane, threading.Event] = defaultdict(threading.Event)
+stopping = threading.Event()
+"""Set when this process is to end: a drain then stops after the batch in hand."""
 last_drained: dict[Lane, float] = {}
 """When each lane was last looked at by this process (monotonic), for the watch in `workers.app`."""
 
@@ -80,7 +82,8 @@ def _drain(lane: Lane, until: float, tally: Counter[str]) -> None:
         held = max(throttle().paused_for(lane, platform) for platform in Platform)
         if wait is None or wait > _NEAR_S or held > _NEAR_S or time.monotonic() >= until:
             return
-        time.sleep(min(max(wait, held, 0.02 if wait else 0.0), 1.0))
+        if stopping.wait(min(max(wait, held, 0.02 if wait else 0.0), 1.0)):
+            return
 
 
 def wake_batch(lane: Lane) -> Counter[str]:
@@ -100,7 +103,8 @@ def wake_batch(lane: Lane) -> Counter[str]:
     for platform, group in _by_platform(granted).items():
         results = list(zip(group, transport_of(platform).wake(group), strict=True))
         with db.transaction() as session:
-            waking.mark_sent(session, wakeups.settle(session, results))
+            woken = wakeups.settle(session, results)
+            waking.mark_sent(session, woken)
         _heed(lane, platform, results)
         tally.update(result.verdict.value for _, result in results)
     return tally

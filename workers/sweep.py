@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from mdm import jobs
+from mdm.commands import transitions
 from mdm.devices import wakeups
 from mdm.devices.models import Lane
 
@@ -19,13 +20,14 @@ _LOCK: Final = 7_203_001
 
 
 def sweep(session: Session) -> Counter[str]:
-    """Make due what was forgotten and ring for every lane in which something is due; returns what was found.
+    """End what is over, make due what was forgotten, ring for each lane in which something is due; returns the counts.
 
     Expired leases need nothing here: a claim takes them up again. Two sweeps at once: the second does nothing.
     """
     found: Counter[str] = Counter()
     if not session.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}).scalar_one():
         return found
+    found["expired"] = transitions.expire(session)
     found["forgotten"] = wakeups.find_forgotten(session, silent_s=_SILENT_S)
     for lane in Lane:
         if wakeups.next_due(session, lane) == 0:
