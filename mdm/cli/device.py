@@ -67,6 +67,23 @@ def show(
         print(f"{name:<16} {value}")
 
 
+@app.command()
+def state(
+    control_number: Annotated[str, typer.Argument(help="The tablet control number.")],
+    new: Annotated[str, typer.Argument(metavar="STATE", help="stock, issued, lost, repair, returned, retired.")],
+    *,
+    as_json: _Json = False,
+) -> None:
+    """Set where a tablet stands in the ledger. A retired tablet is no longer spoken to."""
+    with connected() as api:
+        device = _one(api, control_number=control_number)
+        document = api.patch(f"{_PATH}/{device['id']}", {"state": new})
+    if as_json:
+        show_json(document)
+    else:
+        print(f"{document['control_number']}: {document['state']}")
+
+
 def _one(api: Client, **which: str | None) -> dict[str, Any]:
     items: list[dict[str, Any]] = api.get(_PATH, **which)["items"]
     if not items:

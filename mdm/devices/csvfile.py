@@ -155,10 +155,12 @@ def _row(line: int, cells: list[str], columns: list[Column | None]) -> Row:
     for column, cell in zip(columns, cells, strict=False):
         if column is None:
             continue
-        value = tidy(column, cell)
+        # Most cells are one plain word: nothing to tidy, nothing to doubt.
+        plain = cell.isascii() and cell.isalnum()
+        value = cell if plain else tidy(column, cell)
         if len(value) > WIDTHS[column]:
             return Row(line, {}, f"{column.value}: longer than {WIDTHS[column]} characters", raw)
-        if not _can_be_shown(column, value):
+        if not plain and not _can_be_shown(column, value):
             return Row(line, {}, f"{column.value}: holds a character that cannot be printed", raw)
         found[column] = value
     return Row(line, found, None, raw)
@@ -174,8 +176,6 @@ def _can_be_shown(column: Column, value: str) -> bool:
 
 def tidy(column: Column, cell: str) -> str:
     """Return a cell without the spaces around it, line breaks as a space, width folded (NFKC) except in names."""
-    if cell.isascii() and cell.isalnum():
-        return cell
     value = _BREAKS.sub(" ", cell.strip())
     if _ESCAPED.match(value):
         value = value[1:]

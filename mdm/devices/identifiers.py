@@ -50,7 +50,7 @@ class Imei:
 
 def iccid(text: str) -> Iccid:
     """Read an ICCID: spaces, hyphens and trailing filler F go away; 18 to 20 digits from 89 on, else `Invalid`."""
-    digits = _SEPARATORS.sub("", unicodedata.normalize("NFKC", text)).upper().rstrip("F")
+    digits = text if text.isdecimal() and text.isascii() else _compact(text).upper().rstrip("F")
     if not (digits.isascii() and digits.isdecimal()):
         raise Invalid(f"the ICCID has other characters than digits{_spreadsheet_hint(digits)}")
     if not 18 <= len(digits) <= 20:
@@ -80,7 +80,7 @@ def _doubt(digits: str) -> Doubt | None:
 
 def imei(text: str) -> Imei:
     """Read an IMEI: 14 digits, 15 with a Luhn check digit, or 16 (IMEISV, no check digit); else `Invalid`."""
-    compact = _SEPARATORS.sub("", unicodedata.normalize("NFKC", text)).replace("/", "")
+    compact = text if text.isdecimal() and text.isascii() else _compact(text).replace("/", "")
     if not (compact.isascii() and compact.isdecimal()):
         raise Invalid(f"the IMEI has other characters than digits{_spreadsheet_hint(compact)}")
     try:
@@ -110,9 +110,13 @@ def serial(text: str) -> str:
 def control_number(text: str) -> str:
     """Read a tablet control number (管理番号): one word of 1 to 32 printable characters, width folded, case kept."""
     tidy = unicodedata.normalize("NFKC", text).strip()
-    if not 1 <= len(tidy) <= 32 or not tidy.isprintable() or any(character.isspace() for character in tidy):
+    if not 1 <= len(tidy) <= 32 or not tidy.isprintable() or len(tidy.split()) != 1:
         raise Invalid("the control number must be one word of 1 to 32 printable characters")
     return tidy
+
+
+def _compact(text: str) -> str:
+    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text))
 
 
 def _spreadsheet_hint(text: str) -> str:

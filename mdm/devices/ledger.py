@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from mdm import jobs
@@ -13,7 +14,7 @@ from mdm.devices.ledger_entry import read_entry
 from mdm.devices.ledger_plan import compare
 from mdm.devices.ledger_values import Ledger, Outcome, Plan, Proposal, Standing, Tablet
 from mdm.devices.models import EnrollmentStatus, LedgerState
-from mdm.errors import Invalid
+from mdm.errors import Conflict, Invalid
 from mdm.jobs import Job
 from mdm.organization import holders, schools
 from mdm.organization.holders import Person, SealedPerson
@@ -37,8 +38,13 @@ def plan(session: Session, rows: Iterable[Row], scope: Scope, *, lock: bool = Fa
     Reads the whole ledger once (15,000 tablets: some 100 ms): a serial, SIM or holder may be on any tablet.
     """
     if lock:
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        hold(session)
     return compare((read_entry(row) for row in rows), _ledger(session, scope))
+
+
+def hold(session: Session) -> None:
+    """Wait until no other import is under way and keep it so to the end of this transaction."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def _ledger(session: Session, scope: Scope) -> Ledger:
@@ -82,7 +88,7 @@ def _standing(session: Session) -> dict[str, Standing]:
                 state=LedgerState(row.state),
             ),
         )
-        for row in session.execute(statement)
+        for row in session.execute(statement).all()
     }
 
 
@@ -94,10 +100,13 @@ def apply(session: Session, made: Plan, *, skip_bad_rows: bool = False) -> Appli
     if made.faults and not skip_bad_rows:
         errors = [{"pointer": f"/lines/{fault.line}", "detail": fault.reason} for fault in made.faults]
         raise Invalid(f"nothing was imported: {len(errors):,} lines are wrong", errors=errors)
-    if made.proposals or made.schools:
+    try:
         schools.write_schools(session, made.schools)
         _write_people(session, made.proposals)
         _write_tablets(session, made.proposals)
+    except IntegrityError:
+        # A tablet that enrolled just now may have entered itself (require_ledger off).
+        raise Conflict("the ledger changed while the file was read; nothing was imported, try again") from None
     return Applied(made.count(Outcome.NEW), made.count(Outcome.CHANGED), made.count(Outcome.UNCHANGED))
 
 

@@ -44,6 +44,10 @@ _BODY = {
 }
 
 
+class _CsvResponse(Response):
+    media_type = "text/csv"
+
+
 class ChangeOut(BaseModel):
     """One field that changes; names are masked, of ICCID and IMEI the end is shown."""
 
@@ -131,8 +135,9 @@ def import_ledger(
 ) -> ImportOut:
     """Import a ledger file: all of it, or nothing if a line is wrong and `skip_bad_rows` is not set.
 
-    The control number is the key. A column that is not in the file leaves its field as it is; an empty cell clears it.
-    Nothing is ever deleted; the same file a second time changes nothing.
+    The control number is the key. A column that is not in the file leaves its field as it is; an empty cell clears it
+    (state, platform and school name cannot be cleared: there an empty cell leaves them). Nothing is ever deleted; the
+    same file a second time changes nothing.
     """
     plan = ledger.plan(session, read_rows(file), principal.scope, lock=not dry_run)
     if not dry_run:
@@ -167,7 +172,7 @@ def _report(plan: Plan, *, applied: bool, show: int, max_faults: int) -> ImportO
     )
 
 
-@router.get("/export", operation_id="export_ledger", response_class=Response)
+@router.get("/export", operation_id="export_ledger", response_class=_CsvResponse)
 def export_ledger(
     session: SessionDep,
     principal: Support,
@@ -180,7 +185,7 @@ def export_ledger(
     body = "".join(_export(search.everything(session, principal.scope), english=english))
     chain.record(session, principal, "ledger.export", "ledger", {"lines": body.count("\r\n") - 1})
     headers = {"Content-Disposition": 'attachment; filename="ledger.csv"'}
-    return Response(body.encode("utf-8-sig"), media_type="text/csv; charset=utf-8", headers=headers)
+    return _CsvResponse(body.encode("utf-8-sig"), headers=headers)
 
 
 def _export(tablets: Iterator[Found], *, english: bool) -> Iterator[str]:

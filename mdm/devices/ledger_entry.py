@@ -166,7 +166,7 @@ def _class_of(cells: _Reader) -> tuple[int, str] | Leave | None:
 
 
 def _word(text: str, *, what: str, longest: int) -> str:
-    if not 1 <= len(text) <= longest or not text.isprintable() or any(character.isspace() for character in text):
+    if not 1 <= len(text) <= longest or not text.isprintable() or len(text.split()) != 1:
         raise Invalid(f"{what} must be one word of 1 to {longest} printable characters")
     return text
 

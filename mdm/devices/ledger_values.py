@@ -85,11 +85,6 @@ class Proposal:
     person: Person | None
     old_person: Person | None
 
-    @property
-    def changed(self) -> bool:
-        """Whether the tablet's own row changes."""
-        return self.standing is None or self.standing.tablet != self.tablet
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

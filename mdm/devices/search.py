@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from mdm.auth.principal import SCOPE_SQL, Scope
 from mdm.devices import identifiers
-from mdm.devices.ledger import end_enrollments
+from mdm.devices.ledger import end_enrollments, hold
 from mdm.devices.models import EnrollmentStatus, LedgerState
 from mdm.errors import NotFound
 
@@ -164,6 +164,8 @@ def reports(session: Session, device_id: int) -> list[ReportLine]:
 
 def set_state(session: Session, scope: Scope, device_id: int, state: LedgerState) -> LedgerState:
     """Set where a tablet stands and return where it stood; a retired one's enrolment ends. `NotFound` out of scope."""
+    # An import writes whole rows: what it has read must not change under it.
+    hold(session)
     statement = f"SELECT d.state FROM device d WHERE d.id = :id AND {SCOPE_SQL.format(column='d.school_id')} FOR UPDATE"
     before = session.execute(text(statement), {"id": device_id, "schools": scope.parameter}).scalar()
     if before is None:

@@ -51,7 +51,9 @@ def sealed_people(session: Session) -> dict[str, SealedPerson]:
         "SELECT h.user_id, s.code, c.year, c.name, h.name_sealed FROM holder h"
         " JOIN school s ON s.id = h.school_id LEFT JOIN school_class c ON c.id = h.class_id"
     )
-    return {row[0]: SealedPerson(row[0], row[1], row[2], row[3], bytes(row[4])) for row in session.execute(statement)}
+    return {
+        row[0]: SealedPerson(row[0], row[1], row[2], row[3], bytes(row[4])) for row in session.execute(statement).all()
+    }
 
 
 def write_people(session: Session, people: Sequence[Person]) -> None:

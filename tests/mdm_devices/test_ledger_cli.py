@@ -156,6 +156,8 @@ def test_list_and_show(server: None, good: Path) -> None:
     assert "p1 ***" in shown
     assert "Hana" not in shown
     assert json.loads(run("device", "show", "T1", "--json").stdout)["enrollment"]["status"] == "absent"
+    assert run("device", "state", "T1", "lost").stdout == "T1: lost\n"
+    assert run("device", "state", "T1", "sold").exit_code == 1
     assert run("device", "show", "T9").exit_code == 1
     assert run("device", "show").exit_code == 2
 

@@ -4,12 +4,15 @@ import io
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
+from mdm import db
 from mdm.auth import Scope
-from mdm.devices import csvfile, ledger, sample
+from mdm.devices import csvfile, ledger, sample, search
 from mdm.devices.ledger_values import Outcome, Plan
-from mdm.errors import Invalid
+from mdm.devices.models import LedgerState
+from mdm.errors import Conflict, Invalid
 from mdm.jobs import Job
 from mdm.organization import holders
 
@@ -148,61 +151,6 @@ def test_changes_show_no_name_and_no_sim(session: Session) -> None:
     assert "青葉　海" not in repr(plan)
 
 
-@pytest.mark.parametrize(
-    ("second", "said"),
-    [
-        (TWO.replace("T2", "T1"), "the control number is on line 2 already"),
-        (TWO.replace("SERIAL2", "serial1"), "the serial number is on line 2 too"),
-        (TWO.replace("359900000000024", "35990000000001"), "the IMEI is on line 2 too"),
-        (TWO.replace("359900000000024", "3599000000000178"), "the IMEI is on line 2 too"),
-        (TWO.replace("8981990000000000021", "898199000000000001"), "the ICCID is on line 2 too"),
-        (TWO.replace("8981990000000000021", "89819900000000000137"), "the ICCID is on line 2 too"),
-        (TWO.replace("p2,泉　樹", "p1,青葉　海"), "the user id (one tablet in use per holder) is on line 2 too"),
-        (TWO.replace("p2", "p1"), "the user id has another school, year, class or name on line 2"),
-        (TWO.replace("青葉小", "泉小"), "the school has another name on line 2"),
-        (TWO.replace("p2", ""), "name, year and class belong to a holder: the user id is empty"),
-        (TWO.replace("issued", "sold"), "state: must be one of stock, issued"),
-        (TWO.replace("1,2", "1,"), "year and class: both are needed, or neither"),
-    ],
-)
-def test_lines_that_contradict_each_other(session: Session, second: str, said: str) -> None:
-    """What only one tablet may have is found by its comparison key, and the later line is at fault."""
-    plan = planned(session, ONE, second)
-    assert list(faults(plan)) == [3]
-    assert said in faults(plan)[3]
-    assert "8981990" not in str(plan.faults)
-    assert "3599000" not in str(plan.faults)
-
-
-def test_what_another_tablet_has_is_refused_unless_it_gives_it_up(session: Session) -> None:
-    """What a tablet in the ledger has can be taken only by a file that takes it from that tablet as well."""
-    imported(session, ONE, TWO)
-    taking = TWO.replace("SERIAL2", "SERIAL9").replace("p2,泉　樹", "p1,青葉　海")
-    assert faults(planned(session, taking)) == {2: "the user id (one tablet in use per holder) is on tablet T1 already"}
-    giving = ONE.replace("p1,青葉　海", "p2,泉　樹")
-    assert faults(planned(session, taking, giving)) == {}
-
-
-def test_two_tablets_change_serials_sims_and_holders(session: Session) -> None:
-    """A complete exchange between two control numbers goes through under the unique indexes."""
-    imported(session, ONE, TWO)
-    one_, two = ONE.split(",", 1)[1], TWO.split(",", 1)[1]
-    imported(session, f"T1,{two}", f"T2,{one_}")
-    assert [(row[0], row[1], row[8]) for row in table(session)] == [("T1", "SERIAL2", "p2"), ("T2", "SERIAL1", "p1")]
-
-
-def test_a_skipped_line_gives_back_what_it_had(session: Session) -> None:
-    """Along a chain of exchanges one bad line takes the lines that depend on it with it, and the rest stays right."""
-    lines = [f"T{n},SERIAL{n},E001,,,,p{n},name{n},,,issued" for n in range(30)]
-    imported(session, *lines)
-    # Every tablet goes to the next pupil; the last one's serial is wrong, so its pupil cannot be handed on.
-    moved = [f"T{n},SERIAL{n},E001,,,,p{(n + 1) % 30},name{(n + 1) % 30},,,issued" for n in range(29)]
-    plan = imported(session, *moved, "T29,?,E001,,,,p0,name0,,,issued", "T30,SERIAL30,E001,,,,,,,,stock", skip=True)
-    assert len(plan.faults) == 30
-    assert outcomes(plan) == [Outcome.NEW]
-    assert one(session, "h.user_id", "T7") == "p7"
-
-
 def test_a_lost_tablet_stays_on_record_beside_its_replacement(session: Session) -> None:
     """One tablet in use per holder: the lost one keeps its holder and does not stand in the way of a spare."""
     imported(session, ONE, SPARE)
@@ -271,43 +219,6 @@ def test_leaving_a_school_leaves_its_class(session: Session) -> None:
     assert (one(session, "s.code"), one(session, "c.name")) == ("E002", None)
 
 
-def test_scope_bounds_every_line(session: Session) -> None:
-    """An administrator of one school touches no other school, adds none, and learns nothing of other tablets."""
-    imported(session, ONE, TWO.replace("E001,青葉小学校", "E002,泉小学校"))
-    school = session.execute(text("SELECT id FROM school WHERE code = 'E001'")).scalar_one()
-    scope = Scope(all_schools=False, school_ids=frozenset([school]))
-    spare = SPARE.replace("SERIAL3", "SERIAL2")
-    plan = planned(
-        session,
-        ONE,
-        TWO,
-        SPARE.replace("E001", "E009").replace("T3", "T4"),
-        spare,
-        SPARE.replace("T3", "T5").replace(",,,,,,,stock", ",,,p2,n,,,issued").replace("SERIAL3", "SERIAL5"),
-        scope=scope,
-    )
-    assert outcomes(plan) == [Outcome.UNCHANGED]
-    assert faults(plan) == {
-        3: "the control number belongs to a school outside your scope",
-        4: "the school code is outside your scope",
-        5: "the serial number is on another tablet already",
-        6: "the user id belongs to a school outside your scope",
-    }
-
-
-def test_doubtful_sims_are_taken_with_a_notice(session: Session) -> None:
-    """Luhn failure warns on 19 digits, informs on 20, and 18 digits lack the check digit (A3.2)."""
-    sims = ("8981990000000000014", "89819900000000000218", "898199000000000003")
-    lines = [f"T{n},SERIAL{n},E001,,,,,,,{sim}," for n, sim in enumerate(sims)]
-    plan = planned(session, *lines)
-    assert not plan.faults
-    assert [(notice.line, notice.level) for notice in plan.notices] == [
-        (2, "warning"),
-        (3, "information"),
-        (4, "information"),
-    ]
-
-
 def test_a_district_is_imported_and_read_again_unchanged(session: Session) -> None:
     """A sample district of 1,500 goes in as CP932 with Japanese headers and is unchanged as UTF-8 with English ones."""
     first = io.BytesIO("".join(sample.lines(1500)).encode("cp932"))
@@ -316,3 +227,26 @@ def test_a_district_is_imported_and_read_again_unchanged(session: Session) -> No
     second = io.BytesIO("".join(sample.lines(1500, japanese=False)).encode())
     plan = ledger.plan(session, csvfile.read_rows(second), ALL, lock=True)
     assert ledger.apply(session, plan) == ledger.Applied(new=0, changed=0, unchanged=1500)
+
+
+def test_a_plan_that_was_overtaken_is_not_written(session: Session) -> None:
+    """A tablet that enters the ledger by itself between plan and write makes the import start over, not fail."""
+    plan = planned(session, ONE, SPARE)
+    imported(session, "T9,SERIAL1,E001,,,,,,,,")
+    with pytest.raises(Conflict, match="try again"):
+        ledger.apply(session, plan)
+
+
+def test_an_import_and_a_state_change_keep_out_of_each_others_way(session: Session) -> None:
+    """While an import is under way, the state of a tablet cannot be changed under it."""
+    imported(session, ONE)
+    session.commit()
+    device = one(session, "d.id")
+    planned(session, ONE)
+    with Session(db.engine()) as other:
+        other.execute(text("SET LOCAL lock_timeout = 50"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            search.set_state(other, ALL, device, LedgerState.LOST)
+    session.commit()
+    assert search.set_state(session, ALL, device, LedgerState.LOST) is LedgerState.ISSUED
+    assert one(session, "d.state") == "lost"
