@@ -63,7 +63,7 @@ WITH told AS MATERIALIZED (
     SELECT e.device_id, f.lost_mode, coalesce(f.supervised, e.supervised) AS supervised,
         coalesce(left(f.os_version, 32), e.os_version) AS os_version,
         coalesce(left(f.product, 64), e.product) AS product,
-        (e.supervised, e.os_version, e.product) AS before
+        (e.supervised, e.os_version::text, e.product::text) AS before
     FROM jsonb_to_recordset(%s::jsonb)
         AS f(device_id bigint, supervised boolean, os_version text, product text, lost_mode boolean)
     JOIN enrollment e ON e.device_id = f.device_id
