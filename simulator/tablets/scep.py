@@ -13,7 +13,7 @@ from urllib.parse import quote
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import AttributeOID, NameOID
 
 from simulator.tablets.cms import BadMessage, Signer, certificates_in, open_signed, seal, sign, unseal
@@ -95,8 +95,8 @@ class Request:
         self, payload: ScepPayload, key: RSAPrivateKey, authority: x509.Certificate, renews: Signer | None
     ) -> None:
         subject = _subject(payload)
-        spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        self.transaction = hashlib.sha256(spki).hexdigest()
+        # Not the key's hash, as some clients have it: tablets of a large fleet may share keys.
+        self.transaction = secrets.token_hex(32)
         self.nonce = secrets.token_bytes(16)
         self._key = key
         self._authority = authority

@@ -20,16 +20,15 @@ def district(
     valkey = start_valkey(engine_folder / "journeys-valkey")
     folder = engine_folder / "journeys"
     folder.mkdir()
-    opened: District | None = None
+    district = District(
+        folder,
+        database_url=postgres_server.url_of("journeys"),
+        redis_url=valkey.url,
+        secret_key_file=secret_key_file,
+    )
     try:
-        opened = District(
-            folder,
-            database_url=postgres_server.url_of("journeys"),
-            redis_url=valkey.url,
-            secret_key_file=secret_key_file,
-        )
-        yield opened
+        district.open()
+        yield district
     finally:
-        if opened is not None:
-            opened.close()
+        district.close()
         valkey.stop()

@@ -74,7 +74,8 @@ class Town:
 class Api:
     """The operator API, as one signed-in person uses it."""
 
-    def __init__(self, url: str, name: str) -> None:
+    def __init__(self, url: str, name: str, log: Callable[[], str]) -> None:
+        self.log = log
         self._http = httpx2.Client(base_url=url, timeout=30)
         answer = self._http.post("/api/v1/session", json={"name": name, "password": PASSWORD, "bearer": True})
         answer.raise_for_status()
@@ -85,7 +86,7 @@ class Api:
         headers = {"Idempotency-Key": uuid4().hex} if method == "POST" else {}
         answer = self._http.request(method, f"/api/v1{path}", headers=headers | options.pop("headers", {}), **options)
         right = answer.is_success if expect is None else answer.status_code == expect
-        assert right, f"{method} {path}: {answer.status_code} {answer.text}"
+        assert right, f"{method} {path}: {answer.status_code} {answer.text} {options.get('json', '')}\n{self.log()}"
         return answer.json() if answer.content else None
 
     def close(self) -> None:
@@ -120,17 +121,24 @@ class District:
             "TABANE_THROTTLE__FLEET_PER_S": "0",
             "PYTHONWARNINGS": "ignore",
         }
-        self._start("door", "door", "--port", str(door))
-        self._start("web", "web", "--port", str(web))
+        self._ports = {"door": door, "web": web}
+        self._apis: list[Api] = []
+
+    def open(self) -> None:
+        """Start everything and sign the administrators in."""
+        for part, port in self._ports.items():
+            self._start(part, part, "--port", str(port))
         self._start("worker", "worker", "urgent", "push", "sync", "sweep")
         self._start("beat", "beat")
         self._add_operator("first")
         for url in (self.door_url, self.web_url):
             self.until(lambda url=url: _ready(url), f"{url} ready", seconds=60)
-        self.first = Api(self.web_url, "first")
+        assert self._processes.pop("operator").wait(60) == 0, self.logs()
+        self.first = Api(self.web_url, "first", self.logs)
         account = {"name": "second", "password": PASSWORD, "role": "administrator", "all_schools": True}
         self.first.ask("POST", "/operators", json=account)
-        self.second = Api(self.web_url, "second")
+        self.second = Api(self.web_url, "second", self.logs)
+        self._apis = [self.first, self.second]
 
     # The ledger and its tablets.
 
@@ -163,6 +171,10 @@ class District:
         (found,) = self.first.ask("GET", "/devices", params={"serial": serial})["items"]
         return dict(found)
 
+    def school_of(self, device: Device) -> str:
+        """Return the code of a tablet's school."""
+        return str(self.device(device.serial)["school_code"])
+
     def profile(self, serial: str) -> bytes:
         """Open a ticket for one tablet and return the enrolment profile, fetched at the tablets' door."""
         return self.fetch(self.first.ask("POST", "/tickets", json={"serial": serial})["url"])
@@ -185,11 +197,15 @@ class District:
         return self.town.do(unpack())
 
     def enroll(self, device: Device, behaviour: Behaviour | None = None) -> IPad:
-        """Enrol a tablet with a ticket of its own and wait until the server has its push token."""
+        """Enrol a tablet with a ticket of its own and wait until the server has pushed it and knows what it is."""
         tablet = self.tablet(device, behaviour)
         self.town.do(tablet.enroll(self.profile(device.serial)))
-        self.until(lambda: self.device(device.serial)["enrollment"]["status"] == "active", f"{device.serial} active")
+        self.until(lambda: self._known(device), lambda: f"{device.serial} known: {self.device(device.serial)}")
         return tablet
+
+    def _known(self, device: Device) -> bool:
+        enrollment = self.device(device.serial)["enrollment"]
+        return enrollment["status"] == "active" and enrollment["supervised"] is not None
 
     # Commands and policies.
 
@@ -198,7 +214,7 @@ class District:
         device_id = self.device(tablet.device.serial)["id"]
         body = {"kind": kind, "arguments": arguments, "reason": "a journey"}
         answer = self.first.ask("POST", f"/devices/{device_id}/commands", json=body)
-        return str(answer["id"])
+        return str(answer["command"]["id"])
 
     def state(self, command: str) -> str:
         """Return the state of a command as the operator API shows it."""
@@ -208,14 +224,12 @@ class District:
         """Wait until a command is in one of these states."""
         self.until(lambda: self.state(command) in states, lambda: f"{command} is {self.state(command)}", seconds)
 
-    def apply(self, name: str, layer: Any, **sections: Any) -> None:
-        """Store a policy."""
-        document = {"version": 1, "name": name, "layer": layer, **sections}
+    def give(self, school: str, **sections: Any) -> str:
+        """Store the policy of a school and roll it out there; return the rollout's id."""
+        name = f"school-{school.lower()}"
+        document = {"version": 1, "name": name, "layer": {"school": school}, **sections}
         self.first.ask("POST", "/policies", json={"documents": [document]})
-
-    def roll_out(self, policy: str, target: str) -> str:
-        """Start a rollout and return its id."""
-        answer = self.first.ask("POST", "/rollouts", json={"policy": policy, "target": target})
+        answer = self.first.ask("POST", "/rollouts", json={"policy": name, "target": f"school={school}"})
         return str(answer["id"])
 
     # Waiting and witnesses.
@@ -251,7 +265,7 @@ class District:
         end = time.monotonic() + seconds
         while not happened():
             for name, process in self._processes.items():
-                if process.poll() is not None:
+                if process.poll() not in (None, 0):
                     raise Late(f"the {name} process ended with {process.returncode}\n{self.logs()}")
             if time.monotonic() > end:
                 raise Late(f"{what if isinstance(what, str) else what()}: not after {seconds} s\n{self.logs()}")
@@ -273,9 +287,8 @@ class District:
 
     def close(self) -> None:
         """Stop everything."""
-        for api in ("first", "second"):
-            if hasattr(self, api):
-                getattr(self, api).close()
+        for api in self._apis:
+            api.close()
         for process in self._processes.values():
             process.terminate()
         for process in self._processes.values():
@@ -293,9 +306,8 @@ class District:
     def _add_operator(self, name: str) -> None:
         secret = self.folder / "password"
         secret.write_text(PASSWORD)
-        command = [sys.executable, "-m", "mdm.cli", "operator", "add", name, "--role", "administrator"]
-        command += ["--all-schools", "--password-file", str(secret)]
-        subprocess.run(command, env=self._environment, check=True, capture_output=True, timeout=60)
+        options = ("--role", "administrator", "--all-schools", "--password-file", str(secret))
+        self._start("operator", "operator", "add", name, *options)
 
 
 def luhn(digits: str) -> str:

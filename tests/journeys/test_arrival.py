@@ -19,10 +19,9 @@ def refused(district: District, tablet: IPad, profile: bytes) -> Refused:
 def test_a_school_is_enrolled_and_every_tablet_gets_its_policy(district: District):
     """Ledger in, tickets out, five tablets enrol by SCEP, a policy is rolled out, and all five have it."""
     devices = district.school(5)
-    code = district.device(devices[0].serial)["school_code"]
+    code = district.school_of(devices[0])
     tablets = [district.enroll(device) for device in devices]
-    district.apply(f"p-{code.lower()}", {"school": code}, usb={"external_storage": "deny"}, web_filter={"adult_filter": True})
-    rollout = district.roll_out(f"p-{code.lower()}", f"school={code}")
+    rollout = district.give(code, usb={"external_storage": "deny"}, web_filter={"adult_filter": True})
 
     def counts() -> dict[str, int]:
         return dict(district.first.ask("GET", f"/rollouts/{rollout}")["counts"])
@@ -38,9 +37,8 @@ def test_a_school_is_enrolled_and_every_tablet_gets_its_policy(district: Distric
 def test_a_new_tablet_of_a_school_with_a_policy_gets_it_at_once(district: District):
     """Whoever enrols after the rollout needs no rollout."""
     devices = district.school(1)
-    code = district.device(devices[0].serial)["school_code"]
-    district.apply(f"p-{code.lower()}", {"school": code}, usb={"external_storage": "deny"})
-    district.roll_out(f"p-{code.lower()}", f"school={code}")
+    code = district.school_of(devices[0])
+    district.give(code, usb={"external_storage": "deny"})
     tablet = district.enroll(devices[0])
     district.until(lambda: len(tablet.device.profiles) == 1, "the policy on a new tablet")
     district.until(lambda: district.device(devices[0].serial)["enrollment"]["up_to_date"], "up to date")
@@ -62,7 +60,7 @@ def test_a_ticket_of_one_tablet_lets_only_that_tablet_in_and_once(district: Dist
 def test_a_tablet_that_is_not_in_the_ledger_stays_out(district: District):
     """With a ticket of the set-up bench, a serial that nobody knows is refused with 4xx, never 401, and on record."""
     (known,) = district.school(1)
-    code = district.device(known.serial)["school_code"]
+    code = district.school_of(known)
     known.serial = "UNKNOWN00001"
     refusal = refused(district, district.tablet(known), district.staging(code, uses=3))
     assert refusal.where == "Authenticate"
@@ -88,7 +86,7 @@ def test_a_bench_ticket_of_two_uses_lets_two_tablets_of_its_school_in(district: 
     """The third tablet finds it used up, and a tablet of another school is refused by it."""
     devices = district.school(3)
     (stranger,) = district.school(1)
-    profile = district.staging(district.device(devices[0].serial)["school_code"], uses=3)
+    profile = district.staging(district.school_of(devices[0]), uses=3)
     assert refused(district, district.tablet(stranger), profile).where == "Authenticate"
     tablets = [district.tablet(device) for device in devices]
     for tablet in tablets[:2]:

@@ -10,13 +10,12 @@ def test_a_tablet_that_was_off_for_two_rollouts_gets_only_the_latest(district: D
     """Nothing piles up: one profile per section, each installed once, with the content of the last revision."""
     (device,) = district.school(1)
     tablet = district.enroll(device)
-    code = district.device(device.serial)["school_code"]
+    code = district.school_of(device)
     district.until(lambda: "ProfileList" in tablet.journal.executed(), "the first inventory")
     district.town.do(tablet.settled())
     tablet.go_offline()
     for sites in (["one.example.com"], ["two.example.com"]):
-        district.apply(f"p-{code.lower()}", {"school": code}, usb={"external_storage": "deny"}, web_filter={"deny_list": sites})
-        rollout = district.roll_out(f"p-{code.lower()}", f"school={code}")
+        rollout = district.give(code, usb={"external_storage": "deny"}, web_filter={"deny_list": sites})
     district.until(lambda: bool(tablet.journal.of(Event.PUSHED)), "a push while it was off")
     assert tablet.device.profiles == {}
 
@@ -34,12 +33,10 @@ def test_what_a_policy_no_longer_says_is_removed(district: District):
     """A section that leaves the policy leaves the tablet; the others are not installed again."""
     (device,) = district.school(1)
     tablet = district.enroll(device)
-    code = district.device(device.serial)["school_code"]
-    district.apply(f"p-{code.lower()}", {"school": code}, usb={"external_storage": "deny"}, web_filter={"adult_filter": True})
-    district.roll_out(f"p-{code.lower()}", f"school={code}")
+    code = district.school_of(device)
+    district.give(code, usb={"external_storage": "deny"}, web_filter={"adult_filter": True})
     district.until(lambda: len(tablet.device.profiles) == 2, "both profiles")
-    district.apply(f"p-{code.lower()}", {"school": code}, usb={"external_storage": "deny"})
-    district.roll_out(f"p-{code.lower()}", f"school={code}")
+    district.give(code, usb={"external_storage": "deny"})
     district.until(lambda: len(tablet.device.profiles) == 1, "one profile removed")
     executed = tablet.journal.executed()
     assert (executed.count("InstallProfile"), executed.count("RemoveProfile")) == (2, 1)
@@ -49,9 +46,8 @@ def test_a_tablet_that_enrolls_again_gets_everything_again(district: District):
     """A new enrolment begins with nothing installed, whatever was installed before."""
     (device,) = district.school(1)
     tablet = district.enroll(device)
-    code = district.device(device.serial)["school_code"]
-    district.apply(f"p-{code.lower()}", {"school": code}, usb={"external_storage": "deny"})
-    district.roll_out(f"p-{code.lower()}", f"school={code}")
+    code = district.school_of(device)
+    district.give(code, usb={"external_storage": "deny"})
     district.until(lambda: len(tablet.device.profiles) == 1, "the profile")
     district.town.do(tablet.check_out())
     district.until(lambda: district.device(device.serial)["enrollment"]["status"] == "ended", "checked out")
@@ -64,9 +60,8 @@ def test_the_content_that_arrives_is_the_policy(district: District):
     """What a tablet was told to install says what the policy says."""
     (device,) = district.school(1)
     tablet = district.enroll(device)
-    code = district.device(device.serial)["school_code"]
-    district.apply(f"p-{code.lower()}", {"school": code}, web_filter={"deny_list": ["social.example.com"]})
-    district.roll_out(f"p-{code.lower()}", f"school={code}")
+    code = district.school_of(device)
+    district.give(code, web_filter={"deny_list": ["social.example.com"]})
     district.until(lambda: len(tablet.device.profiles) == 1, "the profile")
     (installed,) = tablet.device.profiles.values()
     document = plistlib.loads(installed["xml"].encode())

@@ -26,9 +26,8 @@ def test_a_renewed_identity_keeps_the_enrolment_and_shuts_the_old_one_out(distri
     """Half-way through its life the certificate is replaced; policy, epoch and lost mode stay; the old one is void."""
     (device,) = district.school(1)
     tablet = district.enroll(device, Behaviour(returns_after_s=0.3, acknowledges_before_renewal=early))
-    code = district.device(device.serial)["school_code"]
-    district.apply(f"p-{code.lower()}", {"school": code}, usb={"external_storage": "deny"})
-    district.roll_out(f"p-{code.lower()}", f"school={code}")
+    code = district.school_of(device)
+    district.give(code, usb={"external_storage": "deny"})
     district.until_state(district.order(tablet, "lost_mode_on", message="m"), "done")
     district.until(lambda: len(tablet.device.profiles) == 1, "the policy")
     assert tablet.enrollment is not None

@@ -22,9 +22,8 @@ ENDS = {"done", "failed"}
 def test_whatever_the_weather_every_command_settles_and_nothing_is_done_twice(district: District):
     """Four moody tablets: each accepted command ends, and each was carried out exactly once by the tablet's journal."""
     tablets = [district.enroll(device, MOODY) for device in district.school(4)]
-    code = district.device(tablets[0].device.serial)["school_code"]
-    district.apply(f"p-{code.lower()}", {"school": code}, usb={"external_storage": "deny"}, web_filter={"adult_filter": True})
-    rollout = district.roll_out(f"p-{code.lower()}", f"school={code}")
+    code = district.school_of(tablets[0].device)
+    rollout = district.give(code, usb={"external_storage": "deny"}, web_filter={"adult_filter": True})
     kinds = ("inventory_device", "inventory_apps", "restart", "lost_mode_on")
     commands = [
         (tablet, district.order(tablet, kind, **({"message": "m"} if kind == "lost_mode_on" else {})))
