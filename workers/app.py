@@ -107,8 +107,7 @@ def advance_rollouts() -> None:
 @app.task(name=Job.UPKEEP.value)  # type: ignore[untyped-decorator]
 def keep_up() -> None:
     """Renew identities and clear away what is over."""
-    with db.transaction() as session:
-        upkeep.upkeep(session)
+    upkeep.upkeep()
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

@@ -179,7 +179,8 @@ def next_due(session: Session, lane: Lane) -> float | None:
 def find_forgotten(session: Session, *, silent_s: float) -> int:
     """Make due what has work but no wake-up, which only a fault leaves behind; returns how many.
 
-    A tablet pushed, or with a command made, less than `silent_s` ago is left alone: it may be about to ask.
+    A tablet pushed, or with a command made, less than `silent_s` ago is left alone: it may be about to ask. One that
+    has asked since and was handed nothing, because its command must wait for lost mode, say, is asked seldom.
     """
     rows = session.execute(
         text(
@@ -188,7 +189,9 @@ def find_forgotten(session: Session, *, silent_s: float) -> int:
             " LEFT JOIN LATERAL (SELECT min(c.lane) AS lane FROM command c WHERE c.device_id = e.device_id"
             "  AND c.state IN ('queued', 'sent', 'delivered', 'not_now') AND c.epoch = e.epoch AND c.expires_at > now()"
             "  AND (c.not_before IS NULL OR c.not_before <= now())"
-            "  AND c.created_at < now() - make_interval(secs => :silent)) work ON true"
+            "  AND c.created_at < now() - make_interval(secs => :silent)"
+            "  AND (coalesce(e.last_seen_at, '-infinity') < c.created_at"
+            "   OR coalesce(e.last_push_at, '-infinity') < now() - interval '6 hours')) work ON true"
             " WHERE e.status = 'active'"
             " AND (work.lane IS NOT NULL OR (e.desired_manifest IS DISTINCT FROM e.installed_manifest"
             "  AND e.desired_manifest IS NOT NULL"
