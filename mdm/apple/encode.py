@@ -8,9 +8,9 @@ from typing import Any, Final, assert_never
 from uuid import UUID
 
 from mdm.apple import plist
-from mdm.commands.exchange import Handout
 from mdm.commands.kinds import Kind
 from mdm.commands.profile_work import ProfileHandout
+from mdm.commands.reports import Handout
 from mdm.commands.sealed import open_argument
 
 QUERIES: Final = (

@@ -24,7 +24,8 @@ from starlette.types import Receive, Scope, Send
 from mdm.apple import checkins, encode, plist, wire
 from mdm.apple.identity import Authorities, Doorkeeper
 from mdm.commands import exchange
-from mdm.commands.exchange import Exchange, Report
+from mdm.commands.exchange import Exchange
+from mdm.commands.reports import Report, Said
 from mdm.devices.life import Unwanted
 from mdm.errors import MdmError
 from mdm.settings import get_settings
@@ -149,9 +150,7 @@ async def _hand_over(desk: Exchange, report: Report) -> bytes:
         except (MdmError, KeyError, TypeError, ValueError) as error:
             _log.error("command_unsendable", command_id=str(handout.command_id), error=type(error).__name__)
         reason = [{"ErrorDomain": "Tabane", "USEnglishDescription": "The command cannot be encoded."}]
-        handout = await desk.check_in(
-            Report(report.identity, report.name, exchange.Said.FAILED, handout.command_id, reason)
-        )
+        handout = await desk.check_in(Report(report.identity, report.name, Said.FAILED, handout.command_id, reason))
     return b""
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from mdm.apple import plist, results
-from mdm.commands.exchange import Report, Said
+from mdm.commands.reports import Report, Said
 from mdm.devices.life import PushAddress
 from mdm.errors import Malformed
 

@@ -10,10 +10,8 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from enum import Enum, StrEnum
+from dataclasses import replace
 from typing import Any, Final
-from uuid import UUID
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
@@ -23,10 +21,10 @@ from sqlmodel import Session
 
 from mdm import jobs
 from mdm.commands import profile_work, results
-from mdm.commands.exchange_sql import LOOK, SEEN, SETTLE
-from mdm.commands.kinds import Kind
-from mdm.commands.profile_work import ProfileHandout
-from mdm.commands.results import Ended, Inventory
+from mdm.commands.exchange_sql import SEEN, SETTLE
+from mdm.commands.next_work import Held, look
+from mdm.commands.reports import Handout, Report
+from mdm.commands.results import Ended
 from mdm.devices.life import Stranger, Unwanted
 from mdm.settings import get_settings
 
@@ -34,7 +32,8 @@ _log = structlog.get_logger(__name__)
 
 PLANNER: Final = (
     "-c timezone=UTC -c lock_timeout=5000 -c statement_timeout=15000 -c plan_cache_mode=force_generic_plan"
-    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
+    " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_sort=off"
+    " -c enable_incremental_sort=off -c enable_memoize=off -c enable_material=off -c jit=off"
 )
 """Session options of the pool: planned once, and always as index look-ups, even before statistics exist."""
 _FLIGHTS: Final = 2
@@ -44,51 +43,8 @@ _BEAT_SECONDS: Final = 1.0
 _TRIES: Final = 8
 _FIRST_PAUSE: Final = 0.02
 """Doubled at each try: 5 s in all, in which the transaction that holds a row has ended or has bigger worries."""
-_KNOWN: Final = frozenset(kind.value for kind in Kind)
 
 
-class Said(StrEnum):
-    """What a tablet says at a check-in; the last three are also the states that a report brings about."""
-
-    IDLE = "idle"
-    """Nothing to report: a session begins, and what was put off may be offered again."""
-    DONE = "done"
-    FAILED = "failed"
-    NOT_NOW = "not_now"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """One check-in. `identity` is the SHA-256 of the certificate; `name` what the tablet calls itself (a UDID)."""
-
-    identity: bytes
-    name: str
-    """At most 64 letters, digits and hyphens: the platform has checked that."""
-    said: Said = Said.IDLE
-    command_id: UUID | None = None
-    error: list[dict[str, Any]] | None = None
-    result: dict[str, Any] | None = None
-    inventory: Inventory | None = None
-    tries: int = 0
-    """How often the exchange itself has asked again because another transaction held the tablet's row."""
-
-
-class _Held(Enum):
-    """Another transaction holds the tablet's row: ask again in a moment."""
-
-    ROW = "row"
-
-
-@dataclass(frozen=True, slots=True)
-class CommandHandout:
-    """A command to execute."""
-
-    command_id: UUID
-    kind: Kind
-    arguments: dict[str, Any]
-
-
-Handout = CommandHandout | ProfileHandout
 _Waiting = tuple[Report, "asyncio.Future[Handout | None]"]
 
 
@@ -199,17 +155,17 @@ class Exchange:
         reports = [report for report, _ in batch if report.command_id is not None]
         if reports:
             await self._settle(connection, reports)
-        exceptions = await self._look(connection, batch)
+        outcomes = await look(connection, self._shelf, [report for report, _ in batch])
         now = time.time()
         seen = self._seen
         for number, (report, future) in enumerate(batch, 1):
-            outcome = exceptions.get(number)
+            outcome = outcomes.get(number)
             if isinstance(outcome, Stranger | Unwanted):
                 if not future.done():
                     future.set_exception(outcome)
                 continue
             seen[report.identity] = now
-            if isinstance(outcome, _Held):
+            if isinstance(outcome, Held):
                 self._ask_again(report, future)
             elif not future.done():
                 future.set_result(outcome)
@@ -250,33 +206,6 @@ class Exchange:
             if ended:
                 stale = await results.apply(connection, ended)
                 self._stale.update(stale)
-
-    async def _look(
-        self, connection: AsyncConnection[Any], batch: Sequence[_Waiting]
-    ) -> dict[int, Handout | Stranger | Unwanted | _Held]:
-        hashes = b"".join([report.identity for report, _ in batch])
-        names = ",".join([report.name for report, _ in batch])
-        idle = ",".join(["1" if report.said is Said.IDLE else "0" for report, _ in batch])
-        cursor = await connection.execute(LOOK, (hashes, names, idle), prepare=True)
-        outcomes: dict[int, Handout | Stranger | Unwanted | _Held] = {}
-        at_work: dict[int, int] = {}
-        for number, verdict, device_id, command_id, kind, arguments, profiles in await cursor.fetchall():
-            if verdict == "stranger":
-                outcomes[number] = Stranger("The certificate is not this tablet's.")
-            elif verdict == "gone":
-                outcomes[number] = Unwanted("The tablet is no longer managed.")
-            elif command_id is not None:
-                if kind in _KNOWN:  # one that a newer version enqueued waits for that version
-                    outcomes[number] = CommandHandout(command_id, Kind(kind), arguments)
-            elif profiles:
-                at_work[number] = device_id
-        if at_work:
-            asking = {device_id: batch[number - 1][0].said is Said.IDLE for number, device_id in at_work.items()}
-            async with connection.transaction():
-                handed, held = await profile_work.hand_out(connection, self._shelf, asking)
-            outcomes.update((number, handed[device]) for number, device in at_work.items() if device in handed)
-            outcomes.update((number, _Held.ROW) for number, device in at_work.items() if device in held)
-        return outcomes
 
     async def authorities(self) -> list[bytes]:
         """Return the device CA's certificates in DER: the one thing of `enrollment` that the door has to know."""

@@ -1,22 +1,31 @@
-"""The SQL of the exchange: three statements, each for many tablets at once. Nothing else belongs here.
+"""The SQL of the exchange: each statement serves many tablets at once. Nothing else belongs here.
 
-The planner settings of the pool keep these on index look-ups whatever the statistics say (`exchange.PLANNER`).
+Plans are made once and must be index look-ups whatever the statistics say: hence the LATERAL sub-queries behind
+`OFFSET 0`, which cannot be flattened into a scan, the ORDER BY that only `command_open` gives without a sort,
+`= ANY (ARRAY (…))` on what is written, and NOT IN where a partial index over all open commands would tempt the planner.
 """
 
 from typing import Final
 
 from mdm.commands.kinds import FACTS
 
-_GATED = ", ".join(f"'{kind.value}'" for kind, facts in FACTS.items() if facts.needs_lost_mode)
+_GATED: Final = ", ".join(f"'{kind.value}'" for kind, facts in FACTS.items() if facts.needs_lost_mode)
+_OPEN: Final = "IN ('queued', 'sent', 'delivered', 'not_now')"
+_NOT_OPEN: Final = "IN ('held', 'done', 'failed', 'expired', 'cancelled', 'superseded')"
 
-SETTLE: Final = """
+SETTLE: Final = f"""
 WITH said AS MATERIALIZED (
-    SELECT s.n, s.id, s.state, s.error, s.result, i.device_id, e.epoch
+    SELECT s.n, s.id, s.state, s.error, s.result, e.device_id, e.epoch
     FROM jsonb_to_recordset(%s::jsonb)
         AS s(n integer, sha256 text, name text, id uuid, state text, error jsonb, result jsonb)
-    JOIN device_identity i ON i.sha256 = decode(s.sha256, 'hex')
-    JOIN enrollment e ON e.device_id = i.device_id
-    WHERE i.associated_at IS NOT NULL AND i.revoked_at IS NULL AND e.status = 'active' AND e.udid = s.name
+    JOIN LATERAL (
+        SELECT i.device_id FROM device_identity i
+        WHERE i.sha256 = decode(s.sha256, 'hex') AND i.associated_at IS NOT NULL AND i.revoked_at IS NULL OFFSET 0
+    ) i ON true
+    JOIN LATERAL (
+        SELECT e.device_id, e.epoch FROM enrollment e
+        WHERE e.device_id = i.device_id AND e.status = 'active' AND e.udid = s.name OFFSET 0
+    ) e ON true
 ), settled AS (
     UPDATE command c SET
         state = said.state,
@@ -26,14 +35,15 @@ WITH said AS MATERIALIZED (
         error = said.error,
         result = said.result
     FROM said
-    WHERE c.id = said.id AND c.device_id = said.device_id AND c.epoch = said.epoch
-        AND c.state IN ('queued', 'sent', 'delivered', 'not_now')
+    WHERE c.id = said.id AND c.id = ANY (ARRAY (SELECT id FROM said))
+        AND c.device_id = said.device_id AND c.epoch = said.epoch AND NOT c.state {_NOT_OPEN}
         AND NOT (c.state = 'not_now' AND said.state = 'not_now')
     RETURNING said.n, c.device_id, c.id, c.kind, c.state
 ), late AS (
-    UPDATE command c SET result = coalesce(said.result, '{}')
+    UPDATE command c SET result = coalesce(said.result, '{{}}')
     FROM said
-    WHERE c.id = said.id AND c.device_id = said.device_id AND c.epoch = said.epoch AND said.state = 'done'
+    WHERE c.id = said.id AND c.id = ANY (ARRAY (SELECT id FROM said))
+        AND c.device_id = said.device_id AND c.epoch = said.epoch AND said.state = 'done'
         AND c.state IN ('expired', 'cancelled', 'superseded') AND c.delivered_at IS NOT NULL AND c.result IS NULL
     RETURNING said.n, c.device_id, c.id, c.kind, c.state
 ), logged AS (
@@ -48,11 +58,13 @@ WITH said AS MATERIALIZED (
         error = said.error,
         changed_at = now()
     FROM said
-    WHERE p.device_id = said.device_id AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
+    WHERE p.device_id = said.device_id AND p.device_id = ANY (ARRAY (SELECT device_id FROM said))
+        AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
         AND NOT (p.wanted IS NULL AND (said.state = 'done' OR (said.state = 'failed' AND p.installed IS NULL)))
 ), removed AS (
     DELETE FROM device_profile p USING said
-    WHERE p.device_id = said.device_id AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
+    WHERE p.device_id = said.device_id AND p.device_id = ANY (ARRAY (SELECT device_id FROM said))
+        AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
         AND p.wanted IS NULL AND (said.state = 'done' OR (said.state = 'failed' AND p.installed IS NULL))
 )
 SELECT n, device_id, kind, state = 'done' AS done FROM settled
@@ -66,84 +78,122 @@ leaves the state alone, yet its effect on the tablet is real, so it is returned 
 """
 
 LOOK: Final = f"""
-WITH asked AS MATERIALIZED (
+SELECT asked.n, CASE
+        WHEN e.device_id IS NULL THEN 'stranger'
+        WHEN e.status = 'ended' THEN 'gone'
+        WHEN i.revoked_at IS NOT NULL THEN 'stranger'
+        ELSE 'known' END AS verdict,
+    e.device_id, w.generation, c.id, c.kind, c.arguments,
+    e.status = 'active' AND c.id IS NULL AND e.desired_manifest IS NOT NULL
+        AND e.desired_manifest IS DISTINCT FROM e.installed_manifest AS profiles
+FROM (
     SELECT a.n, substring(%s::bytea FROM ((a.n - 1) * 32 + 1)::integer FOR 32) AS sha256, a.name, a.idle = '1' AS idle
     FROM ROWS FROM (unnest(string_to_array(%s::text, ',')), unnest(string_to_array(%s::text, ',')))
-        WITH ORDINALITY AS a(name, idle, n)
-), looked AS MATERIALIZED (
-    SELECT asked.n, e.device_id, c.id AS command_id, c.kind, c.arguments, w.generation,
-        CASE WHEN e.device_id IS NULL THEN 'stranger'
-            WHEN e.status = 'ended' THEN 'gone'
-            WHEN i.revoked_at IS NOT NULL THEN 'stranger'
-            ELSE 'known' END AS verdict,
-        e.status = 'active' AND c.id IS NULL AND e.desired_manifest IS NOT NULL
-            AND e.desired_manifest IS DISTINCT FROM e.installed_manifest AS profiles
-    FROM asked
-    LEFT JOIN device_identity i ON i.sha256 = asked.sha256
-    LEFT JOIN enrollment e ON e.device_id = i.device_id AND e.udid = asked.name AND i.associated_at IS NOT NULL
-    LEFT JOIN wakeup w ON w.device_id = e.device_id
-    LEFT JOIN LATERAL (
-        SELECT c.id, c.kind, c.arguments FROM command c
-        WHERE c.device_id = e.device_id AND c.state IN ('queued', 'sent', 'delivered', 'not_now')
-            AND e.status = 'active' AND i.revoked_at IS NULL AND c.epoch = e.epoch
-            AND (c.not_before IS NULL OR c.not_before <= now()) AND c.expires_at > now()
-            AND (asked.idle OR c.state <> 'not_now')
-            AND (e.lost_mode OR c.kind NOT IN ({_GATED}))
-        ORDER BY c.lane, c.id LIMIT 1
-    ) c ON true
-), handed AS (
+        WITH ORDINALITY AS a(name, idle, n) OFFSET 0
+) asked
+LEFT JOIN LATERAL (
+    SELECT i.device_id, i.revoked_at FROM device_identity i
+    WHERE i.sha256 = asked.sha256 AND i.associated_at IS NOT NULL OFFSET 0
+) i ON true
+LEFT JOIN LATERAL (
+    SELECT e.device_id, e.status, e.epoch, e.lost_mode, e.desired_manifest, e.installed_manifest FROM enrollment e
+    WHERE e.device_id = i.device_id AND e.udid = asked.name OFFSET 0
+) e ON true
+LEFT JOIN LATERAL (SELECT w.generation FROM wakeup w WHERE w.device_id = e.device_id OFFSET 0) w ON true
+LEFT JOIN LATERAL (
+    SELECT o.id, o.kind, o.arguments FROM (
+        SELECT c.id, c.kind, c.arguments, c.epoch, c.state, c.lane, c.not_before, c.expires_at FROM command c
+        WHERE c.device_id = e.device_id AND c.state {_OPEN} ORDER BY c.lane, c.id OFFSET 0
+    ) o
+    WHERE e.status = 'active' AND i.revoked_at IS NULL AND o.epoch = e.epoch
+        AND (o.not_before IS NULL OR o.not_before <= now()) AND o.expires_at > now()
+        AND (asked.idle OR o.state <> 'not_now') AND (e.lost_mode OR o.kind NOT IN ({_GATED}))
+    ORDER BY o.lane, o.id LIMIT 1
+) c ON true
+WHERE e.device_id IS NULL OR e.status <> 'active' OR i.revoked_at IS NOT NULL OR w.generation IS NOT NULL
+    OR c.id IS NOT NULL OR (e.desired_manifest IS NOT NULL
+        AND e.desired_manifest IS DISTINCT FROM e.installed_manifest)
+"""
+"""For each tablet that asks: who it is, its next command, whether its profiles need work, whether a wake-up waits.
+
+Only what is not plain "known, nothing to do" comes back. It writes nothing, so that the idle fleet costs no commit.
+"""
+
+HAND: Final = f"""
+WITH handed AS (
     UPDATE command c SET state = 'delivered', delivered_at = now()
-    FROM looked WHERE c.id = looked.command_id AND c.state IN ('queued', 'sent', 'delivered', 'not_now')
+    WHERE c.id = ANY (%s::uuid[]) AND NOT c.state {_NOT_OPEN}
     RETURNING c.id
 ), logged AS (
     INSERT INTO command_event (command_id, state) SELECT id, 'delivered' FROM handed
+), locked AS MATERIALIZED (
+    SELECT w.device_id FROM wakeup w WHERE w.device_id = ANY (%s::bigint[]) FOR UPDATE SKIP LOCKED
+), rested AS (
+    UPDATE wakeup w SET attempts = 0, lease_until = NULL, lease_token = NULL,
+        due_at = greatest(w.due_at, now() + interval '2 minutes')
+    WHERE w.device_id = ANY (ARRAY (SELECT device_id FROM locked))
+)
+SELECT id FROM handed
+"""
+"""Stamp commands as delivered, in the transaction whose commit precedes the answer; only those returned may leave.
+
+While a tablet is being served its wake-up rests: it is awake. Should it fall silent, it is due again in two minutes.
+"""
+
+REST: Final = f"""
+WITH asked AS MATERIALIZED (
+    SELECT s.device_id, s.generation, s.put_off
+    FROM ROWS FROM (unnest(%s::bigint[]), unnest(%s::bigint[]), unnest(%s::boolean[]))
+        AS s(device_id, generation, put_off)
 ), due AS MATERIALIZED (
-    SELECT w.device_id, looked.command_id IS NULL AS rest FROM looked
-    JOIN wakeup w ON w.device_id = looked.device_id AND w.generation = looked.generation
-    WHERE looked.verdict = 'known' AND NOT looked.profiles
+    SELECT w.device_id, asked.put_off, e.epoch, e.lost_mode FROM asked
+    JOIN wakeup w ON w.device_id = asked.device_id AND w.generation = asked.generation
+        AND w.device_id = ANY (ARRAY (SELECT device_id FROM asked))
+    JOIN LATERAL (SELECT e.epoch, e.lost_mode FROM enrollment e WHERE e.device_id = w.device_id OFFSET 0) e ON true
     FOR UPDATE OF w SKIP LOCKED
 ), later AS MATERIALIZED (
-    SELECT due.device_id, min(CASE
-        WHEN c.not_before > now() THEN c.not_before
-        WHEN c.state = 'not_now' AND c.lane = 0 THEN now() + interval '2 minutes'
-        WHEN c.state = 'not_now'
-            THEN c.not_now_at + interval '15 minutes' * least(power(2, c.not_now_count - 1), 16) END) AS at
-    FROM due JOIN command c ON c.device_id = due.device_id AND c.state IN ('queued', 'sent', 'delivered', 'not_now')
-    WHERE due.rest AND c.expires_at > now()
-    GROUP BY due.device_id
+    SELECT due.device_id, least(CASE WHEN due.put_off THEN now() + interval '15 minutes' END, c.at) AS at
+    FROM due CROSS JOIN LATERAL (
+        SELECT min(CASE
+            WHEN o.not_before > now() THEN o.not_before
+            WHEN o.state = 'not_now' AND o.lane = 0 THEN now() + interval '2 minutes'
+            WHEN o.state = 'not_now'
+                THEN o.not_now_at + interval '15 minutes' * least(power(2, o.not_now_count - 1), 16)
+            ELSE now() END) AS at
+        FROM (
+            SELECT c.* FROM command c WHERE c.device_id = due.device_id AND c.state {_OPEN}
+            ORDER BY c.lane, c.id OFFSET 0
+        ) o
+        WHERE o.epoch = due.epoch AND o.expires_at > now() AND (due.lost_mode OR o.kind NOT IN ({_GATED}))
+    ) c
 ), cleared AS (
-    DELETE FROM wakeup w USING due LEFT JOIN later USING (device_id)
-    WHERE w.device_id = due.device_id AND due.rest AND later.at IS NULL
-), kept AS (
-    UPDATE wakeup w SET attempts = 0, lease_until = NULL, lease_token = NULL,
-        due_at = greatest(w.due_at, coalesce(later.at, now() + interval '2 minutes'))
-    FROM due LEFT JOIN later USING (device_id)
-    WHERE w.device_id = due.device_id AND (NOT due.rest OR later.at IS NOT NULL)
+    DELETE FROM wakeup w WHERE w.device_id = ANY (ARRAY (SELECT device_id FROM later WHERE at IS NULL))
 )
-SELECT looked.n, looked.verdict, looked.device_id, handed.id, looked.kind, looked.arguments,
-    looked.profiles
-FROM looked LEFT JOIN handed ON handed.id = looked.command_id
-WHERE looked.verdict <> 'known' OR handed.id IS NOT NULL OR looked.profiles
+UPDATE wakeup w SET attempts = 0, lease_until = NULL, lease_token = NULL,
+    due_at = later.at
+FROM later
+WHERE w.device_id = later.device_id AND later.at > now()
+    AND w.device_id = ANY (ARRAY (SELECT device_id FROM later))
 """
-"""For each tablet that asks: who it is, the next command (stamped as delivered), or whether its profiles need work.
+"""End the wake-ups of tablets found to have nothing to do: device, generation seen, whether profiles were put off.
 
-Only what is not plain "known, nothing to do" comes back. One statement is one snapshot: a wake-up is cleared only if no
-work came in since (`generation`), and one that somebody else holds locked is left alone, at the price of an extra push.
-While a tablet is being served its wake-up rests; what it put off (NotNow) or what has a later time is due then.
+Cleared only if no work came in since: the generation must be the same and no command may be open for now. What the
+tablet put off (NotNow) or what has a later time moves the wake-up there. A row that somebody else holds locked stays
+as it is, at the price of one more push.
 """
 
 SEEN: Final = """
 WITH seen AS MATERIALIZED (
-    SELECT e.device_id, max(s.at) AS at
+    SELECT i.device_id, max(s.at) AS at
     FROM ROWS FROM (unnest(%s::bytea[]), unnest(%s::double precision[])) AS s(sha256, at)
-    JOIN device_identity i ON i.sha256 = s.sha256
-    JOIN enrollment e ON e.device_id = i.device_id
-    GROUP BY e.device_id
+    JOIN LATERAL (SELECT i.device_id FROM device_identity i WHERE i.sha256 = s.sha256 OFFSET 0) i ON true
+    GROUP BY i.device_id
 ), locked AS MATERIALIZED (
     SELECT e.device_id, to_timestamp(seen.at) AS at FROM seen JOIN enrollment e ON e.device_id = seen.device_id
+    WHERE e.device_id = ANY (ARRAY (SELECT device_id FROM seen))
     ORDER BY e.device_id FOR NO KEY UPDATE OF e
 )
 UPDATE enrollment e SET last_seen_at = greatest(e.last_seen_at, locked.at) FROM locked
-WHERE e.device_id = locked.device_id
+WHERE e.device_id = locked.device_id AND e.device_id = ANY (ARRAY (SELECT device_id FROM locked))
 """
 """Write down when tablets were last heard; locks in the order of ids, as every transaction that locks several must."""

@@ -89,6 +89,17 @@ class ProfileHandout:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """The outcome for several tablets: who gets what, whose wake-up may end, and whom to ask about again."""
+
+    handed: Mapping[int, ProfileHandout]
+    resting: Sequence[tuple[int, int, bool]]
+    """Device id, generation of its wake-up, whether something was put off."""
+    skipped: frozenset[int]
+    """Another transaction holds the tablet's row: nothing was decided."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Standing:
     device_id: int
     desired: bytes
@@ -113,47 +124,26 @@ ON CONFLICT (device_id, identifier) DO UPDATE
 SET wanted = excluded.wanted, command_id = excluded.command_id, status = 'pending', error = NULL, changed_at = now()
 """
 _AWAKE: Final = """
-WITH mine AS MATERIALIZED (
-    SELECT w.device_id FROM unnest(%s::bigint[], %s::bigint[]) AS s(device_id, generation)
-    JOIN wakeup w ON w.device_id = s.device_id AND w.generation = s.generation
-    FOR UPDATE OF w SKIP LOCKED
+WITH locked AS MATERIALIZED (
+    SELECT w.device_id FROM wakeup w WHERE w.device_id = ANY (%s::bigint[]) FOR UPDATE SKIP LOCKED
 )
 UPDATE wakeup w SET attempts = 0, lease_until = NULL, lease_token = NULL,
     due_at = greatest(w.due_at, now() + interval '2 minutes')
-FROM mine WHERE w.device_id = mine.device_id
+WHERE w.device_id = ANY (ARRAY (SELECT device_id FROM locked))
 """
-_REST: Final = """
-WITH rested AS MATERIALIZED (
-    SELECT r.device_id, decode(r.desired, 'hex') AS desired, r.generation, r.rest
-    FROM jsonb_to_recordset(%s::jsonb) AS r(device_id bigint, desired text, generation bigint, rest text)
-), installed AS (
-    UPDATE enrollment e SET installed_manifest = rested.desired FROM rested
-    WHERE e.device_id = rested.device_id AND rested.rest = 'complete' AND e.desired_manifest = rested.desired
+_COMPLETE: Final = """
+WITH done AS MATERIALIZED (
+    SELECT r.device_id, decode(r.desired, 'hex') AS desired
+    FROM jsonb_to_recordset(%s::jsonb) AS r(device_id bigint, desired text)
 ), forgotten AS (
-    DELETE FROM device_profile p USING rested
-    WHERE p.device_id = rested.device_id AND rested.rest = 'complete' AND p.installed IS NULL
-        AND NOT EXISTS (SELECT 1 FROM manifest_item m
-                        WHERE m.manifest = rested.desired AND m.identifier = p.identifier)
-), due AS MATERIALIZED (
-    SELECT w.device_id, rested.rest FROM rested
-    JOIN wakeup w ON w.device_id = rested.device_id AND w.generation = rested.generation
-    FOR UPDATE OF w SKIP LOCKED
-), later AS MATERIALIZED (
-    SELECT due.device_id, least(
-        CASE WHEN due.rest = 'postponed' THEN now() + interval '15 minutes' END,
-        (SELECT min(CASE
-            WHEN c.not_before > now() THEN c.not_before
-            WHEN c.state = 'not_now' AND c.lane = 0 THEN now() + interval '2 minutes'
-            WHEN c.state = 'not_now' THEN now() + interval '15 minutes' END)
-         FROM command c
-         WHERE c.device_id = due.device_id AND c.state IN ('queued', 'sent', 'delivered', 'not_now')
-            AND c.expires_at > now())) AS at
-    FROM due
-), cleared AS (
-    DELETE FROM wakeup w USING later WHERE w.device_id = later.device_id AND later.at IS NULL
+    DELETE FROM device_profile p USING done
+    WHERE p.device_id = done.device_id AND p.device_id = ANY (ARRAY (SELECT device_id FROM done))
+        AND p.installed IS NULL
+        AND NOT EXISTS (SELECT 1 FROM manifest_item m WHERE m.manifest = done.desired AND m.identifier = p.identifier)
 )
-UPDATE wakeup w SET attempts = 0, lease_until = NULL, lease_token = NULL, due_at = greatest(w.due_at, later.at)
-FROM later WHERE w.device_id = later.device_id AND later.at IS NOT NULL
+UPDATE enrollment e SET installed_manifest = done.desired FROM done
+WHERE e.device_id = done.device_id AND e.device_id = ANY (ARRAY (SELECT device_id FROM done))
+    AND e.desired_manifest = done.desired
 """
 
 
@@ -202,20 +192,17 @@ class Shelf:
         return found
 
 
-async def hand_out(
-    connection: AsyncConnection[Any], shelf: Shelf, asking: Mapping[int, bool]
-) -> tuple[Mapping[int, ProfileHandout], frozenset[int]]:
+async def hand_out(connection: AsyncConnection[Any], shelf: Shelf, asking: Mapping[int, bool]) -> Work:
     """Return the next profile step of each tablet that has one, and note it as under way; settle those that have none.
 
-    `asking` maps tablets to whether they are idle. The second value names the tablets whose row another transaction
-    holds: nothing was decided about them, ask again. Runs in the caller's transaction.
+    `asking` maps tablets to whether they are idle. Runs in the caller's transaction.
     """
     ids = sorted(asking)
     cursor = await connection.execute(_LOCK, (ids,))
     standing = [_Standing(row[0], bytes(row[1]), row[2]) for row in await cursor.fetchall()]
     skipped = frozenset(asking) - {one.device_id for one in standing}
     if not standing:
-        return {}, skipped
+        return Work({}, (), skipped)
     held = await _held(connection, [one.device_id for one in standing])
     manifests = await shelf.manifests(connection, {one.desired for one in standing})
     steps: list[tuple[_Standing, Step, UUID]] = []
@@ -228,13 +215,16 @@ async def hand_out(
         else:
             steps.append((one, step, _command_id(step, holds.get(step.identifier))))
     await _write_steps(connection, steps)
-    await _write_rests(connection, rests)
+    await _write_complete(connection, [one for one, rest in rests if rest is Rest.COMPLETE])
     bodies = await shelf.bodies(connection, {step.artifact for _, step, _ in steps if step.artifact is not None})
     handed = {
         one.device_id: ProfileHandout(command_id, step.identifier, bodies[step.artifact] if step.artifact else None)
         for one, step, command_id in steps
     }
-    return handed, skipped
+    resting = [
+        (one.device_id, one.generation, rest is Rest.POSTPONED) for one, rest in rests if one.generation is not None
+    ]
+    return Work(handed, resting, skipped)
 
 
 def _command_id(step: Step, standing: Held | None) -> UUID:
@@ -271,16 +261,12 @@ async def _write_steps(connection: AsyncConnection[Any], steps: Sequence[tuple[_
         for one, step, command_id in steps
     ]
     await connection.execute(_HAND_OUT, (json.dumps(rows),))
-    woken = [(one.device_id, one.generation) for one, _, _ in steps if one.generation is not None]
+    woken = [one.device_id for one, _, _ in steps if one.generation is not None]
     if woken:
-        await connection.execute(_AWAKE, ([device_id for device_id, _ in woken], [number for _, number in woken]))
+        await connection.execute(_AWAKE, (woken,))
 
 
-async def _write_rests(connection: AsyncConnection[Any], rests: Sequence[tuple[_Standing, Rest]]) -> None:
-    if not rests:
-        return
-    rows = [
-        {"device_id": one.device_id, "desired": one.desired.hex(), "generation": one.generation, "rest": rest.value}
-        for one, rest in rests
-    ]
-    await connection.execute(_REST, (json.dumps(rows),))
+async def _write_complete(connection: AsyncConnection[Any], done: Sequence[_Standing]) -> None:
+    if done:
+        rows = [{"device_id": one.device_id, "desired": one.desired.hex()} for one in done]
+        await connection.execute(_COMPLETE, (json.dumps(rows),))

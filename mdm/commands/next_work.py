@@ -1,0 +1,97 @@
+"""What a tablet gets next: an open command, else a profile step, else nothing and its wake-up ends. Many at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+
+from mdm.commands import profile_work
+from mdm.commands.exchange_sql import HAND, LOOK, REST
+from mdm.commands.kinds import Kind
+from mdm.commands.profile_work import Shelf
+from mdm.commands.reports import CommandHandout, Handout, Report, Said
+from mdm.devices.life import Stranger, Unwanted
+
+_KNOWN: Final = frozenset(kind.value for kind in Kind)
+
+
+class Held(Enum):
+    """Another transaction holds the tablet's row: ask again in a moment."""
+
+    ROW = "row"
+
+
+Outcome = Handout | Stranger | Unwanted | Held
+
+
+@dataclass(slots=True)
+class _Found:
+    """What one look found, sorted by what has to be written for it; keys are numbers of reports."""
+
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    commands: dict[int, tuple[int, CommandHandout]] = field(default_factory=dict)
+    profiles: dict[int, int] = field(default_factory=dict)
+    resting: list[tuple[int, int, bool]] = field(default_factory=list)
+
+
+async def look(connection: AsyncConnection[Any], shelf: Shelf, reports: Sequence[Report]) -> Mapping[int, Outcome]:
+    """Return what to tell whom, by number from 1 on; whoever is missing is known and has nothing to do."""
+    hashes = b"".join([report.identity for report in reports])
+    names = ",".join([report.name for report in reports])
+    idle = ",".join(["1" if report.said is Said.IDLE else "0" for report in reports])
+    cursor = await connection.execute(LOOK, (hashes, names, idle), prepare=True)
+    rows = await cursor.fetchall()
+    if not rows:
+        return {}
+    found = _sort(rows)
+    if found.commands:
+        await _hand_commands(connection, found)
+    if found.profiles:
+        await _hand_profiles(connection, shelf, reports, found)
+    if found.resting:
+        await connection.execute(REST, tuple(map(list, zip(*found.resting, strict=True))), prepare=True)
+    return found.outcomes
+
+
+def _sort(rows: Sequence[tuple[Any, ...]]) -> _Found:
+    found = _Found()
+    for number, verdict, device_id, generation, command_id, kind, arguments, profiles in rows:
+        if verdict == "stranger":
+            found.outcomes[number] = Stranger("The certificate is not this tablet's.")
+        elif verdict == "gone":
+            found.outcomes[number] = Unwanted("The tablet is no longer managed.")
+        elif command_id is not None:
+            if kind in _KNOWN:  # one that a newer version enqueued waits for that version
+                found.commands[number] = (device_id, CommandHandout(command_id, Kind(kind), arguments))
+        elif profiles:
+            found.profiles[number] = device_id
+        elif generation is not None:
+            found.resting.append((device_id, generation, False))
+    return found
+
+
+async def _hand_commands(connection: AsyncConnection[Any], found: _Found) -> None:
+    """Stamp commands as delivered; one that was cancelled a moment ago is not handed out."""
+    ids = [handout.command_id for _, handout in found.commands.values()]
+    devices = [device_id for device_id, _ in found.commands.values()]
+    cursor = await connection.execute(HAND, (ids, devices), prepare=True)
+    stamped = {command_id for (command_id,) in await cursor.fetchall()}
+    for number, (_, handout) in found.commands.items():
+        if handout.command_id in stamped:
+            found.outcomes[number] = handout
+
+
+async def _hand_profiles(
+    connection: AsyncConnection[Any], shelf: Shelf, reports: Sequence[Report], found: _Found
+) -> None:
+    asking = {device_id: reports[number - 1].said is Said.IDLE for number, device_id in found.profiles.items()}
+    async with connection.transaction():
+        work = await profile_work.hand_out(connection, shelf, asking)
+    for number, device_id in found.profiles.items():
+        if device_id in work.handed:
+            found.outcomes[number] = work.handed[device_id]
+        elif device_id in work.skipped:
+            found.outcomes[number] = Held.ROW
+    found.resting.extend(work.resting)
