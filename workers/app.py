@@ -12,6 +12,7 @@ import structlog
 from celery import Celery, Task
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
 
+import mdm.organization.models  # noqa: F401 - other rooms' tables refer to its tables
 from mdm import db
 from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
