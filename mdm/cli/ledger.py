@@ -41,20 +41,23 @@ def import_(
     """
     content = _read(file)
     started = time.monotonic()
+    ask = not (yes or dry_run or as_json or file == "-") and sys.stdin.isatty()
     with connected() as api:
-        report = _send(api, "compare", content, dry_run=True, skip_bad_rows=skip_bad_rows)
-        refused = bool(report["errors"]) and not skip_bad_rows
-        if not dry_run and not refused and (report["new"] or report["changed"]):
-            if not yes and file != "-" and sys.stdin.isatty():
-                _show(report)
-                typer.confirm("Import this?", abort=True, err=True)
-            report = _send(api, "write", content, dry_run=False, skip_bad_rows=skip_bad_rows)
+        report = _send(api, "compare" if ask or dry_run else "import", content, dry_run or ask, skip_bad_rows)
+        shown = ask and _can_go_in(report, skip_bad_rows) and bool(report["new"] or report["changed"])
+        if shown:
+            _show(report)
+            typer.confirm("Import this?", abort=True, err=True)
+            started = time.monotonic()
+            report = _send(api, "import", content, False, skip_bad_rows)
+    refused = not _can_go_in(report, skip_bad_rows)
     if skip_bad_rows and report["errors"]:
         _write_bad_rows(content, report["faults"], bad_rows or _beside(file))
     if as_json:
         show_json(report)
     else:
-        _show(report)
+        if not shown:
+            _show(report)
         print(_summary(report, refused=refused, dry_run=dry_run, seconds=time.monotonic() - started))
     if refused:
         raise typer.Exit(1)
@@ -106,6 +109,10 @@ def export(
     print(f"Wrote {tablets:,} tablets to {out}.")
 
 
+def _can_go_in(report: dict[str, Any], skip_bad_rows: bool) -> bool:
+    return skip_bad_rows or not report["errors"]
+
+
 def _read(file: str) -> bytes:
     try:
         if file == "-":
@@ -122,7 +129,7 @@ def _read(file: str) -> bytes:
     return content
 
 
-def _send(api: Client, what: str, content: bytes, *, dry_run: bool, skip_bad_rows: bool) -> dict[str, Any]:
+def _send(api: Client, what: str, content: bytes, dry_run: bool, skip_bad_rows: bool) -> dict[str, Any]:
     total = content.count(b"\n")
     with bar(what, total) as advance:
         report: dict[str, Any] = api.upload(
@@ -131,6 +138,7 @@ def _send(api: Client, what: str, content: bytes, *, dry_run: bool, skip_bad_row
             content_type="text/csv",
             dry_run=dry_run,
             skip_bad_rows=skip_bad_rows,
+            report_faults=True,
             max_faults=csvfile.MAX_ROWS if skip_bad_rows else None,
         )
         advance(total)

@@ -87,7 +87,7 @@ class NoticeOut(FaultOut):
 class ImportOut(BaseModel):
     """What an import does, or would do in a dry run."""
 
-    applied: bool = Field(description="False for a dry run.")
+    applied: bool = Field(description="False for a dry run, and if nothing was written because of errors.")
     new: int
     changed: int
     unchanged: int
@@ -130,6 +130,9 @@ def import_ledger(
     *,
     dry_run: Annotated[bool, Query(description="Only say what would happen.")] = False,
     skip_bad_rows: Annotated[bool, Query(description="Import the right lines even if others are wrong.")] = False,
+    report_faults: Annotated[
+        bool, Query(description="If lines are wrong, answer this report with `applied` false, not a problem document.")
+    ] = False,
     show: Annotated[int, Query(ge=0, le=1000, description="How many new or changed lines to list.")] = 50,
     max_faults: Annotated[int, Query(ge=0, le=200_000, description="How many wrong lines to list.")] = 1000,
 ) -> ImportOut:
@@ -140,12 +143,13 @@ def import_ledger(
     same file a second time changes nothing.
     """
     plan = ledger.plan(session, read_rows(file), principal.scope, lock=not dry_run)
-    if not dry_run:
+    refused = bool(plan.faults) and not skip_bad_rows
+    if not dry_run and not (refused and report_faults):
         applied = ledger.apply(session, plan, skip_bad_rows=skip_bad_rows)
         details = {"new": applied.new, "changed": applied.changed, "unchanged": applied.unchanged}
         details |= {"errors": len(plan.faults), "schools": len(plan.schools)}
         chain.record(session, principal, "ledger.import", "ledger", details | {"sha256": _digest(file)})
-    return _report(plan, applied=not dry_run, show=show, max_faults=max_faults)
+    return _report(plan, applied=not (dry_run or refused), show=show, max_faults=max_faults)
 
 
 def _digest(file: BinaryIO) -> str:

@@ -109,6 +109,10 @@ def test_wrong_lines_refuse_the_file_or_are_skipped(sign_in: SignIn) -> None:
     assert [error["pointer"] for error in refused.json()["errors"]] == ["/lines/3"]
     assert listed(client) == []
     assert upload(client, broken, dry_run=True).json()["faults"][0]["line"] == 3
+    report = upload(client, broken, report_faults=True).json()
+    assert (report["applied"], report["new"], report["faults"][0]["line"]) == (False, 3, 3)
+    assert listed(client) == []
+    assert audited() == []
     report = upload(client, broken, skip_bad_rows=True).json()
     assert (report["new"], report["errors"]) == (3, 1)
     assert listed(client) == ["T1", "T3", "T4"]
