@@ -28,6 +28,7 @@ def sweep(session: Session) -> Counter[str]:
     if not session.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK}).scalar_one():
         return found
     found["expired"] = transitions.expire(session)
+    found["overtaken"] = transitions.end_overtaken(session)
     found["forgotten"] = wakeups.find_forgotten(session, silent_s=_SILENT_S)
     for lane in Lane:
         if wakeups.next_due(session, lane) == 0:

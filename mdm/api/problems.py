@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from starlette.exceptions import HTTPException
 
 from mdm.api.frame import LastResort
@@ -135,6 +135,12 @@ def unexpected(request: Request) -> JSONResponse:
     )
 
 
+def _unstorable(request: Request, _error: Exception) -> JSONResponse:
+    """Answer a NUL or half a character in a text, a number that no column holds: the request's fault, found late."""
+    detail = "a value in the request cannot be stored: a NUL or broken character, or a number out of range"
+    return _problem(request, HTTPStatus.UNPROCESSABLE_ENTITY, slug="invalid", detail=detail)
+
+
 def _database_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DBAPIError)
     sqlstate = getattr(error.orig, "sqlstate", None)
@@ -142,6 +148,8 @@ def _database_error(request: Request, error: Exception) -> JSONResponse:
         # Serialisation, deadlock, lock timeout: nothing was done, and a repeat will do.
         detail = "another change was in the way and nothing was done; ask again"
         return _problem(request, HTTPStatus.CONFLICT, slug="try-again", detail=detail, headers={"Retry-After": "1"})
+    if isinstance(error, DataError):
+        return _unstorable(request, error)
     if sqlstate is not None and not sqlstate.startswith(("08", "57P")):
         raise error
     _log.error("database_unreachable", path=request.url.path, error=type(error).__name__)
@@ -161,3 +169,4 @@ def render_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(DBAPIError, _database_error)
+    app.add_exception_handler(UnicodeEncodeError, _unstorable)

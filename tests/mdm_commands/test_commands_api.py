@@ -71,6 +71,29 @@ def test_argument_errors_name_the_field(district, sign_in):
     assert [error["pointer"] for error in answer.json()["errors"]] == ["/arguments/now"]
 
 
+def test_hostile_values_are_the_callers_fault(district, sign_in, sql):
+    """NULs, lone surrogates, huge numbers and wrong ids are refused as wrong, never a failure of ours."""
+    hana = sign_in("hana")
+    raw = hana.client
+    headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
+    answers = [
+        hana.ask(district.tablets["a"], "lock", message="a\0b"),
+        hana.ask(district.tablets["a"], "wipe", reason="a\0b"),
+        hana.ask(2**70, "restart"),
+        hana.ask(-1, "restart"),
+        hana.post("/commands", {"kind": "restart", "device_ids": [2**63], "serials": ["\0"]}),
+        raw.post("/api/v1/commands", content=b'{"kind":"lock","serials":["\\ud800"]}', headers=headers),
+        raw.post("/api/v1/commands", content=b'{"kind":' + b"[" * 100_000, headers=headers),
+        raw.post("/api/v1/commands", content=b"\xff\xfe", headers=headers),
+        raw.post("/api/v1/session", json={"name": "a\0b", "password": "x", "bearer": True}),
+        hana.get("/commands", serial="\0"),
+        hana.get("/commands", device_id=2**70),
+        hana.get("/commands/not-a-uuid"),
+    ]
+    assert [answer.status_code for answer in answers if answer.status_code not in {400, 404, 422}] == []
+    assert sql("SELECT count(*) FROM command") == [(0,)]
+
+
 def test_same_intent_twice_is_one_command(district, sign_in, sql):
     """Asking again for what is on its way gives back the same command, whoever asks."""
     first = sign_in("hana").ask(district.tablets["a"], "lock", **MESSAGE).json()
