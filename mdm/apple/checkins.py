@@ -14,7 +14,7 @@ from mdm import db, jobs
 from mdm.apple.wire import Authenticate, CheckOut, Other, TokenUpdate
 from mdm.audit import chain
 from mdm.commands import epochs
-from mdm.devices import life
+from mdm.devices import life, wakeups
 from mdm.devices.life import Arrival, Stranger, Unwanted
 from mdm.devices.models import Lane
 from mdm.settings import get_settings
@@ -73,6 +73,8 @@ def token_update(identity: bytes, message: TokenUpdate) -> None:
                 f"device:{reachable.device_id}",
                 {"epoch": reachable.epoch},
             )
+        elif (lane := wakeups.hasten(session, reachable.device_id)) is not None:
+            jobs.ring(session, jobs.Job.DISPATCH, urgent=lane is Lane.URGENT, lane=int(lane))
 
 
 def check_out(identity: bytes, message: CheckOut) -> None:

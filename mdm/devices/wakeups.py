@@ -176,6 +176,18 @@ def next_due(session: Session, lane: Lane) -> float | None:
     return None if row is None else max(0.0, row.wait)
 
 
+def hasten(session: Session, device_id: int) -> Lane | None:
+    """Make what waits for a tablet due at once, because its address is new; returns the lane, None if nothing waits."""
+    row = session.execute(
+        text(
+            "UPDATE wakeup SET due_at = least(due_at, now()), attempts = 0, generation = generation + 1"
+            " WHERE device_id = :id RETURNING lane"
+        ),
+        {"id": device_id},
+    ).first()
+    return None if row is None else Lane(row.lane)
+
+
 def find_forgotten(session: Session, *, silent_s: float) -> int:
     """Make due what has work but no wake-up, which only a fault leaves behind; returns how many.
 
