@@ -80,13 +80,7 @@ class Fleet:
 
     async def stop(self) -> None:
         """Let conversations end for a moment, then close everything."""
-        for tablet in self.tablets.values():
-            tablet.go_offline()
-        with_tasks = [asyncio.ensure_future(tablet.settled()) for tablet in self.tablets.values()]
-        if with_tasks:
-            _, late = await asyncio.wait(with_tasks, timeout=3)
-            for task in late:
-                task.cancel()
+        await asyncio.gather(*(tablet.stop(patience=3) for tablet in self.tablets.values()))
         await self.cloud.stop()
         await self.client.close()
         if self._executor is not None:

@@ -137,6 +137,15 @@ class IPad:
         while self._tasks:
             await asyncio.wait(list(self._tasks))
 
+    async def stop(self, patience: float = 0) -> None:
+        """Be out of reach for good; a conversation gets `patience` seconds to end by itself."""
+        self.go_offline()
+        if self._tasks:
+            _, late = await asyncio.wait(list(self._tasks), timeout=patience)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
     def _call(self) -> None:
         """Begin a conversation, or have the running one look again when it ends."""
         if self._offline or self.enrollment is None:

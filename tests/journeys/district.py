@@ -254,6 +254,11 @@ class District:
             kind,
         )[0][0]
 
+    def pushes(self, token: bytes, outcome: str) -> int:
+        """Count the pushes to a token that ended so, by the push service's own journal."""
+        journal = list(self.town.fleet.cloud.journal)
+        return sum(entry.token == token.hex() and outcome in entry.outcome for entry in journal)
+
     def signature(self, tablet: IPad, message: dict[str, Any]) -> str:
         """Return the Mdm-Signature header of a message of this tablet."""
         assert tablet.enrollment is not None

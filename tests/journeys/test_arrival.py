@@ -7,6 +7,8 @@ from simulator.tablets.ipad import IPad, Status
 from simulator.tablets.journal import Event, executed_twice
 from tests.journeys.district import District
 
+pytestmark = pytest.mark.timeout(300)  # the first journey waits for the servers to start
+
 
 def refused(district: District, tablet: IPad, profile: bytes) -> Refused:
     """Try to enrol a tablet and return how it was refused."""

@@ -2,8 +2,12 @@
 
 import plistlib
 
+import pytest
+
 from simulator.tablets.journal import Event
 from tests.journeys.district import District
+
+pytestmark = pytest.mark.timeout(300)  # the first journey waits for the servers to start
 
 
 def test_a_tablet_that_was_off_for_two_rollouts_gets_only_the_latest(district: District):

@@ -11,6 +11,8 @@ from simulator.tablets.ipad import IPad
 from simulator.tablets.journal import Event
 from tests.journeys.district import District
 
+pytestmark = pytest.mark.timeout(300)  # the first journey waits for the servers to start
+
 
 def status_under(district: District, tablet: IPad, signer: Signer) -> int:
     """Return what the door answers to an Idle of this tablet that is signed with `signer`."""

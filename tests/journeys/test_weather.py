@@ -1,5 +1,9 @@
 """Bad lines and moody tablets: NotNow, errors, lost answers, doubled messages, offline spells, failing pushes."""
 
+import time
+
+import pytest
+
 from simulator.clouds.apns_script import Answer
 from simulator.tablets.behaviour import Behaviour
 from simulator.tablets.journal import Event, executed_twice
@@ -18,10 +22,14 @@ MOODY = Behaviour(
 )
 ENDS = {"done", "failed"}
 
+pytestmark = pytest.mark.timeout(300)  # the first journey waits for the servers to start
+
 
 def test_whatever_the_weather_every_command_settles_and_nothing_is_done_twice(district: District):
     """Four moody tablets: each accepted command ends, and each was carried out exactly once by the tablet's journal."""
-    tablets = [district.enroll(device, MOODY) for device in district.school(4)]
+    tablets = [district.enroll(device) for device in district.school(4)]
+    for tablet in tablets:
+        tablet.behaviour = MOODY
     code = district.school_of(tablets[0].device)
     rollout = district.give(code, usb={"external_storage": "deny"}, web_filter={"adult_filter": True})
     kinds = ("inventory_device", "inventory_apps", "restart", "lost_mode_on")
@@ -50,17 +58,21 @@ def test_whatever_the_weather_every_command_settles_and_nothing_is_done_twice(di
     assert not any(tablet.journal.of(Event.STRANGE_PUSH) for tablet in tablets)
 
 
-def test_a_push_that_the_push_service_refused_for_a_while_still_comes(district: District):
-    """503 from the push service delays a command; it is not lost, and the tablet is pushed in the end."""
+def test_a_tablet_whose_token_is_dead_is_reached_again_by_its_own_token_update(district: District):
+    """410 from the push service stops pushes to that token; the command waits, and the new token brings it."""
     tablet = district.enroll(district.school(1)[0])
-    district.until(lambda: "ProfileList" in tablet.journal.executed(), "the first inventory")
     district.town.do(tablet.settled())
     assert tablet.enrollment is not None
-    script = district.town.fleet.cloud.script
-    script.answer(tablet.enrollment.token, Answer(503, "ServiceUnavailable"), times=2)
+    dead = tablet.enrollment.token
+    gone = Answer(410, "Unregistered", timestamp=int(time.time() * 1000) + 60_000)
+    district.town.fleet.cloud.script.answer(dead, gone)
     on = district.order(tablet, "lost_mode_on", message="m")
-    district.until_state(on, "done", seconds=60)
+    district.until(lambda: district.pushes(dead, "410") > 0, "the refused push")
+    assert district.state(on) in ("queued", "sent")
+    district.town.do(tablet.refresh_token())
+    district.until_state(on, "done")
     assert tablet.journal.executed().count("EnableLostMode") == 1
+    assert district.pushes(dead, "410") == 1
 
 
 def test_a_tablet_with_a_new_push_token_is_reached(district: District):
