@@ -3,14 +3,16 @@
 A message is only a hint (operations.md §1): losing or doubling one is harmless, so nothing here retries or chains.
 """
 
+import signal
 import threading
 import time
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any, Final
 
 import structlog
 from celery import Celery, Task
-from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from celery.signals import setup_logging, worker_ready
 
 import mdm.organization.models  # noqa: F401 - other rooms' tables refer to its tables
 from mdm import db
@@ -122,13 +124,24 @@ def _start_watch(sender: Any, **_: Any) -> None:
     consumed = set(sender.app.amqp.queues.consume_from)
     lanes = [Lane.URGENT] if URGENT_QUEUE in consumed else []
     lanes += [Lane.NORMAL, Lane.BULK] if QUEUES[Job.DISPATCH] in consumed else []
+    _stop_drains_at_once()
     for lane in lanes:
         threading.Thread(target=_watch, args=(lane,), name=f"watch-{lane.name.lower()}", daemon=True).start()
 
 
-@worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def _stop_watch(**_: Any) -> None:
-    dispatch.stopping.set()
+def _stop_drains_at_once() -> None:
+    """Tell drains to end when the signal comes: Celery's `worker_shutting_down` comes only after the wait for them."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT):
+        celerys = signal.getsignal(number)
+
+        def stop(received: int, frame: FrameType | None, celerys: Any = celerys) -> None:
+            dispatch.stopping.set()
+            if callable(celerys):
+                celerys(received, frame)
+
+        signal.signal(number, stop)
 
 
 def _watch(lane: Lane) -> None:

@@ -26,6 +26,7 @@ from workers.throttle import Throttle, connect
 _log = structlog.get_logger(__name__)
 
 BATCH: Final = 200
+_SMALL_BATCH: Final = 20
 LEASE_S: Final = 60.0
 """Longer than a push can take at worst (mdm.apple.apns.Gateway's timeouts)."""
 BUDGET_S: Final = 20.0
@@ -72,9 +73,12 @@ def drain(lane: Lane, *, budget_s: float = BUDGET_S) -> Counter[str]:
 
 
 def _drain(lane: Lane, until: float, tally: Counter[str]) -> None:
+    limit = BATCH
     while True:
         last_drained[lane] = time.monotonic()
-        tally.update(wake_batch(lane))
+        batch = wake_batch(lane, limit=limit)
+        tally.update(batch)
+        limit, nap = _pace(batch, limit)
         with db.transaction() as session:
             wait = wakeups.next_due(session, lane)
             if wait is not None and wait <= _NEAR_S and time.monotonic() >= until:
@@ -82,17 +86,26 @@ def _drain(lane: Lane, until: float, tally: Counter[str]) -> None:
         held = max(throttle().paused_for(lane, platform) for platform in Platform)
         if wait is None or wait > _NEAR_S or held > _NEAR_S or time.monotonic() >= until:
             return
-        if stopping.wait(min(max(wait, held, 0.02 if wait else 0.0), 1.0)):
+        if stopping.wait(min(max(wait, held, nap), 1.0)):
             return
 
 
-def wake_batch(lane: Lane) -> Counter[str]:
+def _pace(batch: Counter[str], limit: int) -> tuple[int, float]:
+    """How many to lease next, and seconds to rest first: while permits are scarce, leasing many gives many back."""
+    refused = batch["throttled"]
+    gone = batch.total() - refused
+    if refused <= gone:
+        return min(BATCH, 2 * limit), 0.0 if gone >= limit else 0.02
+    return (min(BATCH, max(_SMALL_BATCH, 2 * gone)) if gone else BATCH), 0.1
+
+
+def wake_batch(lane: Lane, *, limit: int = BATCH) -> Counter[str]:
     """Take one batch of a lane from lease to settle."""
     tally: Counter[str] = Counter()
     if all(throttle().paused_for(lane, platform) > 0 for platform in Platform):
         return tally
     with db.transaction() as session:
-        claims = wakeups.claim_due(session, lane, limit=BATCH, lease_s=LEASE_S)
+        claims = wakeups.claim_due(session, lane, limit=limit, lease_s=LEASE_S)
     if not claims:
         return tally
     granted, waits = _throttled(lane, claims)
