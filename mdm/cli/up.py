@@ -72,6 +72,7 @@ def up(
     with claim(folder):
         host.require_free(plan.port, address=plan.address)
         host.require_free(plan.door_port, address=plan.address)
+        print(f"starting in {folder}; Ctrl-C stops", flush=True)
         supervisor = Supervisor(partial(print, flush=True))
         with _stopped_by_signals(supervisor):
             pretended = Demo(folder, tablets=tablets, exit_when_done=exit_when_done) if demo else None
