@@ -111,7 +111,9 @@ def apply(session: Session, made: Plan, *, skip_bad_rows: bool = False) -> Appli
 
 
 def _write_people(session: Session, proposals: Sequence[Proposal]) -> None:
-    people = {p.person.user_id: p.person for p in proposals if p.person is not None and p.person != p.old_person}
+    # Where two lines name one holder, the one with the tablet in use comes last and counts.
+    told = sorted((p for p in proposals if p.person != p.old_person), key=lambda p: p.tablet.in_use)
+    people = {p.person.user_id: p.person for p in told if p.person is not None}
     classes = ((p.school_code, p.year, p.class_name) for p in people.values() if p.year is not None and p.class_name)
     schools.write_classes(session, classes)
     holders.write_people(session, list(people.values()))

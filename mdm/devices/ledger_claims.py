@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from mdm.devices.identifiers import iccid_key, imei_key
 from mdm.devices.ledger_entry import Fault
 from mdm.devices.ledger_values import Ledger, Proposal, Tablet
-from mdm.devices.models import LedgerState
 
 Claim = tuple[str, str]
 """A kind of thing and which one."""
@@ -20,7 +19,6 @@ _SAID = {
     "iccid": "the ICCID",
     "holder": "the user id (one tablet in use per holder)",
 }
-_IN_USE = frozenset([LedgerState.STOCK, LedgerState.ISSUED])
 
 
 def claims_of(tablet: Tablet) -> Iterator[Claim]:
@@ -33,7 +31,7 @@ def claims_of(tablet: Tablet) -> Iterator[Claim]:
         yield "imei", imei_key(tablet.imei)
     if tablet.iccid:
         yield "iccid", iccid_key(tablet.iccid)
-    if tablet.user_id and tablet.state in _IN_USE:
+    if tablet.user_id and tablet.in_use:
         yield "holder", tablet.user_id
 
 

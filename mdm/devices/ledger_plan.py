@@ -61,7 +61,7 @@ class _Consistency:
 
     def __init__(self) -> None:
         self._schools: dict[str, tuple[int, str]] = {}
-        self._people: dict[str, tuple[int, Person]] = {}
+        self._people: dict[str, tuple[int, tuple[tuple[int, str] | Leave | None, str | Leave]]] = {}
 
     def check(self, proposal: Proposal) -> None:
         entry, person = proposal.entry, proposal.person
@@ -69,10 +69,12 @@ class _Consistency:
             line, name = self._schools.setdefault(entry.school_code, (entry.line, entry.school_name))
             if name != entry.school_name:
                 raise _Refused(f"the school has another name on line {line}")
-        if person is not None and entry.user_id is not LEAVE:
-            line, other = self._people.setdefault(person.user_id, (entry.line, person))
-            if other != person:
-                raise _Refused(f"the user id has another school, year, class or name on line {line}")
+        if person is not None:
+            # Where the holder is, the tablet in use says; a lost one may have stayed with a former school.
+            told = (entry.class_, entry.name)
+            line, other = self._people.setdefault(person.user_id, (entry.line, told))
+            if other != told:
+                raise _Refused(f"the user id has another year, class or name on line {line}")
 
 
 def _propose(entry: Entry, ledger: Ledger) -> Proposal:
@@ -98,7 +100,9 @@ def _propose(entry: Entry, ledger: Ledger) -> Proposal:
     old_person = ledger.person(user_id) if user_id is not None and entry.user_id is not LEAVE else None
     if old_person is not None and ledger.allowed is not None and old_person.school_code not in ledger.allowed:
         raise _Refused("the user id belongs to a school outside your scope")
-    person = _person(entry, old_person) if user_id is not None and entry.user_id is not LEAVE else None
+    person = (
+        _person(entry, old_person, in_use=tablet.in_use) if user_id is not None and entry.user_id is not LEAVE else None
+    )
     return Proposal(entry, standing, tablet, person, old_person)
 
 
@@ -115,16 +119,17 @@ def _refuse_outside_scope(entry: Entry, standing: Standing | None, ledger: Ledge
         raise _Refused("the control number belongs to a school outside your scope")
 
 
-def _person(entry: Entry, old: Person | None) -> Person:
+def _person(entry: Entry, old: Person | None, *, in_use: bool) -> Person:
     assert isinstance(entry.user_id, str)
+    school_code = entry.school_code if in_use or old is None else old.school_code
     if entry.class_ is LEAVE:
         # A class belongs to one school: whoever moves to another school without a class column leaves the class.
-        stays = old is not None and old.school_code == entry.school_code
+        stays = old is not None and old.school_code == school_code
         year, class_name = (old.year, old.class_name) if old is not None and stays else (None, None)
     else:
         year, class_name = entry.class_ or (None, None)
     name = _kept(entry.name, old.name if old else "")
-    return Person(entry.user_id, entry.school_code, year, class_name, name)
+    return Person(entry.user_id, school_code, year, class_name, name)
 
 
 def _kept(wish: T | Leave, now: T) -> T:

@@ -32,6 +32,11 @@ class Tablet:
     lease_contract: str
     state: LedgerState
 
+    @property
+    def in_use(self) -> bool:
+        """Whether it is the one tablet its holder may have; a lost or broken one stays on record beside it."""
+        return self.state in (LedgerState.STOCK, LedgerState.ISSUED)
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:

@@ -53,7 +53,7 @@ def outcomes(plan: Plan) -> list[Outcome]:
         (TWO.replace("8981990000000000021", "898199000000000001"), "the ICCID is on line 2 too"),
         (TWO.replace("8981990000000000021", "89819900000000000137"), "the ICCID is on line 2 too"),
         (TWO.replace("p2,泉　樹", "p1,青葉　海"), "the user id (one tablet in use per holder) is on line 2 too"),
-        (TWO.replace("p2", "p1"), "the user id has another school, year, class or name on line 2"),
+        (TWO.replace("p2", "p1"), "the user id has another year, class or name on line 2"),
         (TWO.replace("青葉小", "泉小"), "the school has another name on line 2"),
         (TWO.replace("p2", ""), "name, year and class belong to a holder: the user id is empty"),
         (TWO.replace("issued", "sold"), "state: must be one of stock, issued"),
@@ -133,3 +133,16 @@ def test_doubtful_sims_are_taken_with_a_notice(session: Session) -> None:
         (3, "information"),
         (4, "information"),
     ]
+
+
+def test_a_lost_tablet_may_stay_with_a_former_school(session: Session) -> None:
+    """Where a holder is, the tablet in use says, in whichever order lines stand; the lost one keeps its school."""
+    lost = ONE.replace("issued", "lost")
+    spare = "T3,SERIAL3,E002,泉小学校,1,2,p1,青葉　海,,,issued"
+    for number, lines in enumerate(([lost, spare], [spare, lost])):
+        assert outcomes(imported(session, *lines)) == [[Outcome.NEW] * 2, [Outcome.UNCHANGED] * 2][number]
+        schools = session.execute(
+            text("SELECT s.code FROM holder h JOIN school s ON s.id = h.school_id WHERE h.user_id = 'p1'")
+        )
+        assert schools.scalar_one() == "E002"
+    assert holdings(session) == [("T1", "SERIAL1", "p1"), ("T3", "SERIAL3", "p1")]
