@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import func, text
 from sqlalchemy import select as sa_select
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
@@ -18,6 +18,9 @@ from mdm.commands.models import LIVE_STATES, Command, CommandState
 from mdm.devices.models import Device, Enrollment
 from mdm.errors import Conflict, Forbidden, Invalid, MdmError, NotFound
 from mdm.safeguards import approvals
+
+_LIVE = text(f"state IN ({', '.join(repr(state.value) for state in LIVE_STATES)})")
+"""In words, not as parameters: a plan that PostgreSQL keeps cannot tell from a parameter which index is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +152,7 @@ def _place(
     statement = (
         insert(Command)
         .values(rows)
-        .on_conflict_do_nothing(
-            index_elements=["device_id", "dedupe_key"], index_where=col(Command.state).in_(LIVE_STATES)
-        )
+        .on_conflict_do_nothing(index_elements=["device_id", "dedupe_key"], index_where=_LIVE)
         .returning(Command)
     )
     fresh = {command.device_id: command for command in session.scalars(statement)}
