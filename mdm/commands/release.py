@@ -21,7 +21,7 @@ def approve(session: Session, principal: Principal, approval_id: UUID) -> Approv
 
     The subject is read again under a lock: another tablet, other arguments or a new enrolment void the request.
     """
-    approval = approvals.find(session, principal.scope, approval_id)
+    approval = approvals.find(session, principal.scope, approval_id, locked=True)
     approvals.must_be_pending(approval)
     present = _present_subject(session, approval_id)
     approval = approvals.approve(session, principal, approval_id, present=present)

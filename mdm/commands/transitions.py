@@ -96,6 +96,8 @@ def cancel(session: Session, principal: Principal, command_id: UUID) -> Command:
     """
     principal.must_be(Role.SUPPORT)
     command = find(session, principal.scope, command_id)
+    if command.approval_id is not None:
+        approvals.lock(session, command.approval_id)
     moved = move(
         session,
         CommandState.CANCELLED,

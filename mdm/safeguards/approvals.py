@@ -72,7 +72,8 @@ def request(
     session.add(approval)
     session.flush()
     session.refresh(approval)
-    details = {"action": action, "devices": [each["id"] for each in subject["devices"]], "reason": approval.reason}
+    # Not the reason: people write names into it, and the trail is for ever.
+    details = {"action": action, "devices": [each["id"] for each in subject["devices"]]}
     chain.record(session, principal, "approval.request", f"approval:{approval.id}", details)
     return approval
 
@@ -81,10 +82,10 @@ def _at(pointer: str, detail: str) -> dict[str, str]:
     return {"pointer": pointer, "detail": detail}
 
 
-def find(session: Session, scope: Scope, approval_id: UUID, *, lock: bool = False) -> Approval:
+def find(session: Session, scope: Scope, approval_id: UUID, *, locked: bool = False) -> Approval:
     """Return one approval all of whose tablets are in scope, or raise `NotFound`."""
     statement = select(Approval).where(Approval.id == approval_id, _IN_SCOPE.bindparams(schools=scope.parameter))
-    if lock:
+    if locked:
         statement = statement.with_for_update().execution_options(populate_existing=True)
     approval = session.exec(statement).first()
     if approval is None:
@@ -112,7 +113,7 @@ def approve(session: Session, principal: Principal, approval_id: UUID, *, presen
     """
     principal.must_have_signed_in("approve")
     principal.must_be(Role.SUPPORT)
-    approval = find(session, principal.scope, approval_id, lock=True)
+    approval = find(session, principal.scope, approval_id, locked=True)
     if approval.requested_by == principal.id:
         raise SelfApproval("a second person must approve; you asked for this yourself")
     must_be_pending(approval)
@@ -127,7 +128,7 @@ def approve(session: Session, principal: Principal, approval_id: UUID, *, presen
 def reject(session: Session, principal: Principal, approval_id: UUID) -> Approval:
     """Refuse a request of somebody else's, or withdraw one's own (`cancelled`)."""
     principal.must_be(Role.SUPPORT)
-    approval = find(session, principal.scope, approval_id, lock=True)
+    approval = find(session, principal.scope, approval_id, locked=True)
     if approval.requested_by == principal.id:
         return _decide(session, principal, approval, ApprovalState.CANCELLED, "approval.cancel")
     return _decide(session, principal, approval, ApprovalState.REJECTED, "approval.reject")
@@ -135,13 +136,18 @@ def reject(session: Session, principal: Principal, approval_id: UUID) -> Approva
 
 def cancel(session: Session, actor: Principal | str, approval_id: UUID) -> None:
     """End a pending request because its subject ended; no-op when it is decided already."""
-    approval = session.get(Approval, approval_id, with_for_update=True, populate_existing=True)
+    approval = lock(session, approval_id)
     if approval is None or approval.state != ApprovalState.PENDING:
         return
     approval.state = ApprovalState.CANCELLED
     approval.decided_at = clock.now()
     session.add(approval)
     chain.record(session, actor, "approval.cancel", f"approval:{approval.id}", {"action": approval.action})
+
+
+def lock(session: Session, approval_id: UUID) -> Approval | None:
+    """Lock a request before what waits for it: everybody locks in this order, so nobody waits in a circle."""
+    return session.get(Approval, approval_id, with_for_update=True, populate_existing=True)
 
 
 def expire(session: Session) -> list[UUID]:
