@@ -38,6 +38,16 @@ _BROKEN_PAUSE_S: Final = 60.0
 _URGENT_PAUSE_S: Final = 5.0
 """Urgent work tries again this soon at the latest, whatever the push service asks for."""
 
+_BUSY_SHARE: Final = 5
+"""One in so many of a batch answered 429 or 5xx: the service is busy, not a tablet."""
+_PATIENCE_S: Final = 30.0
+_LONGEST_PATIENCE_S: Final = 900.0
+"""Patience where the service does not say how long; it doubles up to the 15 minutes that Apple names for 5xx."""
+_OUTAGE_S: Final = 1.0
+_LONGEST_OUTAGE_S: Final = 60.0
+"""The same for a service that cannot be reached at all."""
+
+_strikes: Counter[tuple[Lane, Platform]] = Counter()
 _running: defaultdict[Lane, threading.Lock] = defaultdict(threading.Lock)
 _rung: defaultdict[Lane, threading.Event] = defaultdict(threading.Event)
 stopping = threading.Event()
@@ -162,7 +172,16 @@ def _heed(lane: Lane, platform: Platform, results: Sequence[tuple[Claim, Result]
         for each in Lane:
             throttle().pause(each, platform, _BROKEN_PAUSE_S)
         return
-    patience = max((result.retry_after or 0.0 for _, result in results if result.verdict is Verdict.LATER), default=0.0)
-    if patience > 0:
-        _log.warning("push_backoff", lane=lane.name.lower(), outcome=f"{patience:.0f} s")
-        throttle().pause(lane, platform, min(patience, _URGENT_PAUSE_S) if lane is Lane.URGENT else patience)
+    later = [result for _, result in results if result.verdict is Verdict.LATER]
+    if unsent and sum(map(len, unsent.values())) == len(results):
+        longest, asked, first, reason = _LONGEST_OUTAGE_S, 0.0, _OUTAGE_S, results[0][1].reason
+    elif len(later) * _BUSY_SHARE >= len(results):
+        asked = max(result.retry_after or 0.0 for result in later)
+        longest, first, reason = _LONGEST_PATIENCE_S, _PATIENCE_S, later[0].reason
+    else:
+        _strikes[lane, platform] = 0  # Apple's 429 is about one token: one busy tablet holds nobody else back
+        return
+    patience = asked or min(first * 2 ** _strikes[lane, platform], longest)
+    _strikes[lane, platform] += 1
+    _log.warning("push_backoff", lane=lane.name.lower(), reason=reason, outcome=f"{patience:.0f} s")
+    throttle().pause(lane, platform, min(patience, _URGENT_PAUSE_S) if lane is Lane.URGENT else patience)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, assert_never
+from typing import assert_never
 from uuid import uuid5
 
 from mdm import vault
@@ -22,9 +22,6 @@ from mdm.apple.apns_apns2 import Apns2PushClient
 from mdm.apple.apns_client import H2PushClient
 from mdm.devices.wakeups import Claim, Result, Verdict
 from mdm.settings import AppleSettings, get_settings
-
-_PATIENCE_S: Final = 30.0
-"""When Apple asks for patience without saying how long."""
 
 
 def wake(claims: Sequence[Claim]) -> list[Result]:
@@ -60,7 +57,7 @@ def _verdict(outcome: Outcome) -> Result:
         case Rejected(reason, since):
             return Result(Verdict.DEAD if outcome.token_dead else Verdict.REFUSED, reason, dead_since=since)
         case Backoff(reason, retry_after):
-            return Result(Verdict.LATER, reason, retry_after=retry_after or _PATIENCE_S)
+            return Result(Verdict.LATER, reason, retry_after=retry_after)
         case NeverSent(reason):
             return Result(Verdict.UNSENT, reason)
         case Unknown(reason):

@@ -36,6 +36,7 @@ def _forget():
     dispatch.throttle.cache_clear()
     transport._client.cache_clear()
     dispatch.last_drained.clear()
+    dispatch._strikes.clear()
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ from mdm import db
 from mdm.devices import wakeups
 from mdm.devices.models import Lane
 from mdm.devices.wakeups import Result, Verdict
+from mdm.embedded import free_port
+from mdm.platform import Platform
+from mdm.settings import get_settings
 from simulator.clouds.apns_script import Answer, Fault, Mishap
 from workers import dispatch, sweep
 
@@ -131,6 +134,55 @@ def test_429_backs_the_lane_off_and_nothing_is_lost(fleet, due, cloud, row):
     assert dispatch.drain(Lane.NORMAL, budget_s=0) == {"woken": 3}
     assert drained_in_the_end(Lane.BULK) == {"woken": 3}
     assert cloud.deliveries() == dict.fromkeys(tablets.tokens.values(), 1)
+
+
+def test_one_busy_tablet_holds_nobody_back(fleet, due, cloud, row):
+    """Apple's 429 is about one token: that tablet waits, the lane goes on."""
+    tablets = fleet(12)
+    busy = tablets.ids[4]
+    cloud.script.answer(bytes.fromhex(tablets.tokens[busy]), Answer(429, "TooManyRequests"))
+    due(tablets.ids[:10])
+    assert dispatch.drain(Lane.NORMAL) == {"woken": 9, "later": 1}
+    assert 25 < row(busy)["in_s"] <= 30
+    due(tablets.ids[10:])
+    assert dispatch.drain(Lane.NORMAL) == {"woken": 2}
+
+
+def test_an_unreachable_service_is_tried_less_and_less(fleet, due, monkeypatch, configure, row):
+    """Nothing is sent, nothing is lost, no permit is used up, and the database is left in peace."""
+    configure(fleet_per_s=0.001, fleet_burst=3)
+    monkeypatch.setenv("TABANE_APPLE__APNS_URL", f"https://127.0.0.1:{free_port()}")
+    get_settings.cache_clear()
+    tablets = fleet(3)
+    due(tablets.ids)
+    seconds = []
+    for _ in range(3):
+        due(tablets.ids)
+        assert dispatch.wake_batch(Lane.NORMAL) == {"unsent": 3}
+        seconds.append(dispatch.throttle().paused_for(Lane.NORMAL, Platform.APPLE))
+        forget_pauses(buckets=False)
+    assert [round(each) for each in seconds] == [1, 2, 4]
+    assert row(tablets.ids[0])["attempts"] == 0
+
+
+def forget_pauses(*, buckets=True):
+    """Do what time does to a pause, and to buckets."""
+    throttle = dispatch.throttle()
+    throttle._paused.clear()
+    throttle._client.delete(*throttle._client.keys("*pause*" if not buckets else "*"))
+
+
+def test_a_service_that_stays_busy_is_asked_less_and_less(fleet, due, cloud):
+    """Without a word from the service, patience doubles with each batch that it turns away."""
+    tablets = fleet(3)
+    cloud.script.everyone = Answer(503, "ServiceUnavailable")
+    seconds = []
+    for _ in range(3):
+        due(tablets.ids, Lane.BULK)
+        assert dispatch.wake_batch(Lane.BULK) == {"later": 3}
+        seconds.append(round(dispatch.throttle().paused_for(Lane.BULK, Platform.APPLE)))
+        forget_pauses()
+    assert seconds == [30, 60, 120]
 
 
 def test_a_refused_certificate_stops_every_lane(fleet, due, cloud):
