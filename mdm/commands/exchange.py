@@ -55,6 +55,7 @@ class Exchange:
         self._pool = pool
         self._shelf = profile_work.Shelf()
         self._waiting: deque[_Waiting] = deque()
+        self._reporting: set[bytes] = set()
         self._flights = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen: dict[bytes, float] = {}
@@ -88,68 +89,72 @@ class Exchange:
         tries = 0
         try:
             while batch or self._waiting:
+                connection: AsyncConnection[Any] | None = None
                 try:
                     async with self._pool.connection() as connection:
-                        while batch or self._waiting:
-                            batch = batch or self._board()
+                        while batch := batch or self._board():
                             await self._serve(connection, batch)
+                            self._disembark(batch)
                             batch, tries = [], 0
                 except OperationalError:
                     # Pooled connections of a database that was restarted; everything here may be done twice.
                     tries += 1
-                    if tries > _FLIGHTS + 1 or not connection.broken:
+                    if tries > _FLIGHTS + 1 or connection is None or not connection.broken:
                         raise
+                if not batch:
+                    break  # what still waits, waits for the other flight
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+            self._disembark(batch)
             self._land(batch, error)
         finally:
             self._flights -= 1
-            if self._waiting and self._flights < _FLIGHTS:
+            if self._waiting and self._flights == 0:
                 self._flights += 1
                 self._take_off()
 
     def _land(self, batch: Iterable[_Waiting], error: Exception) -> None:
-        for _, future in batch:
-            if not future.done():
-                future.set_exception(error)
+        """Tell a batch, and those behind it, that the database is away: at once instead of one by one."""
         if not isinstance(error, DatabaseError):
             _log.error("exchange_failed", error=type(error).__name__)
-        while self._waiting:  # the database is away: tell those behind at once instead of one by one
-            _, future = self._waiting.popleft()
+        for _, future in (*batch, *self._waiting):
             if not future.done():
                 future.set_exception(error)
+        self._waiting.clear()
 
     def _board(self) -> list[_Waiting]:
-        """Take the next batch; a tablet's two reports never share one, or their order would be lost."""
+        """Take the next batch; two reports of one tablet are never under way together, or their order would be lost."""
         batch: list[_Waiting] = []
         left: list[_Waiting] = []
-        reporting: set[bytes] = set()
         while self._waiting and len(batch) < _BATCH:
             one = self._waiting.popleft()
             report = one[0]
             if report.command_id is not None:
-                if report.identity in reporting:
+                if report.identity in self._reporting:
                     left.append(one)
                     continue
-                reporting.add(report.identity)
+                self._reporting.add(report.identity)
             batch.append(one)
         self._waiting.extendleft(reversed(left))
         return batch
+
+    def _disembark(self, batch: Iterable[_Waiting]) -> None:
+        self._reporting.difference_update([report.identity for report, _ in batch if report.command_id is not None])
 
     async def _serve(self, connection: AsyncConnection[Any], batch: Sequence[_Waiting]) -> None:
         try:
             await self._answer(connection, batch)
         except DatabaseError as error:
-            if connection.broken or len(batch) == 1:
+            if connection.broken:
                 raise
+            if len(batch) == 1:
+                _, future = batch[0]
+                if not future.done():
+                    future.set_exception(error)
+                return
             # A value the database refuses, or a deadlock: nobody pays for another's report.
             _log.warning("exchange_batch_split", count=len(batch), error=type(error).__name__)
             for one in batch:
-                try:
-                    await self._answer(connection, [one])
-                except DatabaseError as own:
-                    if connection.broken:
-                        raise
-                    one[1].set_exception(own)
+                await self._serve(connection, [one])
 
     async def _answer(self, connection: AsyncConnection[Any], batch: Sequence[_Waiting]) -> None:
         reports = [report for report, _ in batch if report.command_id is not None]

@@ -231,12 +231,34 @@ class District:
         }
         names = ", ".join(values)
         marks = ", ".join(["%s"] * len(values))
-        with self.connection.transaction():
-            # The approval that the database insists on for a wipe is not what these tests are about.
-            self.connection.execute("SET LOCAL session_replication_role = replica")
-            command_id = self.one(f"INSERT INTO command ({names}) VALUES ({marks}) RETURNING id", *values.values())
+        command_id = self.one(f"INSERT INTO command ({names}) VALUES ({marks}) RETURNING id", *values.values())
         self.make_due(tablet)
         return UUID(str(command_id))
+
+    def approved_wipe(self, tablet: Tablet) -> UUID:
+        """A wipe that a second person has approved; the database lets no other leave."""
+        command_id = self.order(tablet, "wipe", lane=0, state="held")
+        people = [
+            self.one(
+                "INSERT INTO operator (name, role, password_hash, all_schools) VALUES (%s, 'administrator', '', true)"
+                " ON CONFLICT (name) DO UPDATE SET role = excluded.role RETURNING id",
+                name,
+            )
+            for name in ("first", "second")
+        ]
+        approval = self.one(
+            "INSERT INTO approval (action, subject, digest, reason, state, requested_by, expires_at, decided_by)"
+            " SELECT 'command.wipe', jsonb_build_object("
+            " 'command', jsonb_build_object('id', id::text, 'kind', kind, 'arguments', arguments, 'epoch', epoch),"
+            " 'devices', jsonb_build_array(jsonb_build_object('id', device_id))),"
+            " '', 'test', 'approved', %s, now() + interval '1 day', %s FROM command WHERE id = %s RETURNING id",
+            *people,
+            command_id,
+        )
+        self.connection.execute(
+            "UPDATE command SET approval_id = %s, state = 'queued' WHERE id = %s", (approval, command_id)
+        )
+        return command_id
 
     def make_due(self, tablet: Tablet) -> None:
         self.connection.execute(

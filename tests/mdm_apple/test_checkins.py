@@ -86,7 +86,7 @@ def test_a_new_enrolment_begins_a_new_epoch(district: District) -> None:
     district.desire(tablet, {"a": b"A"})
     profile = tablet.idle()
     tablet.report("Acknowledged", profile.command_id)
-    wipe = district.order(tablet, "wipe", lane=0)
+    wipe = district.approved_wipe(tablet)
     assert tablet.idle().request_type == "EraseDevice"
     queued = district.order(tablet, "restart")
     held = district.order(tablet, "wipe", state="held")

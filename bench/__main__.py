@@ -1,0 +1,46 @@
+"""Run every benchmark and print, as the last line, one JSON object of ratios. `--quick` for small sizes, or names."""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, Final
+
+QUICK: Final[dict[str, dict[str, Any]]] = {
+    "checkin": {"tablets": 1000, "history": 5, "seconds": 1.0, "rounds": 3},
+    "apns": {"pushes": 1500, "rounds": 3},
+    "ledger": {"tablets": 1000},
+}
+"""Each benchmark is a module of this package with `measure(**sizes) -> dict`; these are the sizes of a quick run."""
+
+
+def _measure(name: str) -> Callable[..., dict[str, Any]]:
+    measure: Callable[..., dict[str, Any]] = importlib.import_module(f"bench.{name}").measure
+    return measure
+
+
+def main() -> int:
+    """Run the benchmarks asked for, one after the other, for they would disturb each other."""
+    present = [name for name in QUICK if find_spec(f"bench.{name}") is not None]
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which of {', '.join(present)}; all when absent")
+    parser.add_argument("--quick", action="store_true", help="small sizes, for a look at whether everything runs")
+    asked = parser.parse_args()
+    unknown = set(asked.names) - set(present)
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    found: dict[str, Any] = {}
+    for name in asked.names or present:
+        started = time.monotonic()
+        print(f"{name} …", file=sys.stderr, flush=True)
+        found |= _measure(name)(**(QUICK[name] if asked.quick else {}))
+        print(f"{name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

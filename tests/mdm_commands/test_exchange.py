@@ -1,0 +1,193 @@
+"""The exchange without a wire: the difference of profiles, the plans of its SQL, and neighbours in one batch."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mdm.apple.encode import command as encode_command
+from mdm.commands import exchange, exchange_sql
+from mdm.commands.kinds import FACTS, Kind
+from mdm.commands.models import ProfileStatus
+from mdm.commands.profile_work import Held, Rest, Step, next_step
+from mdm.commands.reports import CommandHandout, Report, Said
+from mdm.devices.life import Stranger, Unwanted
+
+_NAMES = st.sampled_from(["a", "b", "c"])
+_ARTIFACTS = st.sampled_from([b"1", b"2", b"3"])
+_WANTED = st.dictionaries(_NAMES, _ARTIFACTS)
+
+
+@given(st.lists(_WANTED, min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_any_sequence_of_wishes_ends_with_what_was_wished_last(wishes: list[dict[str, bytes]], dice: object) -> None:
+    """Whatever was wished, put off, failed or left in doubt on the way, acknowledged steps lead to the last wish."""
+    held: dict[str, Held] = {}
+    tablet: dict[str, bytes] = {}
+    for turn, wanted in enumerate(wishes):
+        last = turn == len(wishes) - 1
+        for _ in range(20):
+            step = next_step(wanted, held, idle=True)
+            if isinstance(step, Rest):
+                break
+            outcome = "done" if last else dice.choice(["done", "failed", "not_now", "lost", "lost answer"])  # type: ignore[attr-defined]
+            _execute(step, outcome, held, tablet)
+            if outcome.startswith("lost"):
+                break
+        if last:
+            blocked = {name for name, one in held.items() if one.status == ProfileStatus.FAILED}
+            assert {name: body for name, body in tablet.items() if name not in blocked} == {
+                name: body for name, body in wanted.items() if name not in blocked
+            }
+
+
+def _execute(step: Step, outcome: str, held: dict[str, Held], tablet: dict[str, bytes]) -> None:
+    """Play the tablet and the SQL of SETTLE for one step."""
+    before = held.get(step.identifier)
+    installed = before.installed if before else None
+    if outcome in ("done", "lost answer"):
+        if step.artifact is None:
+            tablet.pop(step.identifier, None)
+        else:
+            tablet[step.identifier] = step.artifact
+    if outcome == "done":
+        if step.artifact is None:
+            held.pop(step.identifier, None)
+        else:
+            held[step.identifier] = Held(step.artifact, step.artifact, uuid4(), ProfileStatus.INSTALLED)
+        return
+    if outcome == "failed" and step.artifact is None and installed is None:
+        held.pop(step.identifier, None)  # the tablet says that there is nothing to remove
+        tablet.pop(step.identifier, None)
+        return
+    status = {"failed": ProfileStatus.FAILED, "not_now": ProfileStatus.NOT_NOW}.get(outcome, ProfileStatus.PENDING)
+    held[step.identifier] = Held(installed, step.artifact, uuid4(), status)
+
+
+def test_every_kind_has_facts_and_is_encoded() -> None:
+    """A kind without facts or without a RequestType does not get this far."""
+    for kind in Kind:
+        assert kind in FACTS
+        if kind is not Kind.RENEW_IDENTITY:
+            assert encode_command(kind, {})["RequestType"]
+
+
+@pytest.fixture
+def connection(database: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database, autocommit=True, options=exchange.PLANNER) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters", "indexes"),
+    [
+        (exchange_sql.LOOK, "bytea, text, text", {"device_identity_pkey", "wakeup_pkey", "command_open"}),
+        (exchange_sql.SETTLE, "jsonb", {"device_identity_pkey", "command_pkey", "device_profile_pkey"}),
+        (exchange_sql.HAND, "uuid[], bigint[]", {"command_pkey", "wakeup_pkey"}),
+        (exchange_sql.REST, "bigint[], bigint[], boolean[]", {"wakeup_pkey", "command_open"}),
+        (exchange_sql.SEEN, "bytea[], double precision[]", {"device_identity_pkey", "enrollment_pkey"}),
+    ],
+)
+def test_the_plans_are_index_look_ups_even_without_statistics(
+    connection: psycopg.Connection, query: str, parameters: str, indexes: set[str]
+) -> None:
+    """The tables are empty, which is when a planner is most tempted to scan; it must not, for plans are kept."""
+    count = parameters.count(",") + 1
+    numbered = query
+    for number in range(1, count + 1):
+        numbered = numbered.replace("%s", f"${number}", 1)
+    connection.execute(f"PREPARE looked ({parameters}) AS {numbered}")
+    plan = "\n".join(
+        line for (line,) in connection.execute(f"EXPLAIN EXECUTE looked ({', '.join(['NULL'] * count)})").fetchall()
+    )
+    assert "Seq Scan" not in plan
+    assert "command_live_expiry" not in plan
+    assert {index for index in indexes if index in plan} == indexes
+    scans = re.findall(r"Index (?:Only )?Scan (?:using|on)", plan)
+    assert plan.count("Index Cond:") == len(scans)
+
+
+def _enrolled(connection: psycopg.Connection, number: int, *, status: str = "active") -> tuple[int, Report]:
+    school = connection.execute(
+        "INSERT INTO school (code, name) VALUES ('S', 'S') ON CONFLICT (code) DO UPDATE SET name = 'S' RETURNING id"
+    ).fetchone()
+    assert school is not None
+    row = connection.execute(
+        "INSERT INTO device (control_number, serial, platform, model, school_id, lease_contract, state)"
+        " VALUES (%s, %s, 'apple', '', %s, '', 'issued') RETURNING id",
+        (f"C{number}", f"S{number}", school[0]),
+    ).fetchone()
+    assert row is not None
+    identity = hashlib.sha256(str(number).encode()).digest()
+    connection.execute(
+        "INSERT INTO enrollment (device_id, status, epoch, udid) VALUES (%s, %s, 1, %s)", (row[0], status, f"U{number}")
+    )
+    connection.execute(
+        "INSERT INTO device_identity (sha256, device_id, associated_at, not_after, renew_at)"
+        " VALUES (%s, %s, now(), now() + interval '1 year', now() + interval '1 year')",
+        (identity, row[0]),
+    )
+    return row[0], Report(identity, f"U{number}")
+
+
+def _order(connection: psycopg.Connection, device_id: int) -> UUID:
+    row = connection.execute(
+        "INSERT INTO command (device_id, epoch, kind, arguments, dedupe_key, lane, state, expires_at)"
+        " VALUES (%s, 1, 'restart', '{}', 'restart', 1, 'queued', now() + interval '1 day') RETURNING id",
+        (device_id,),
+    ).fetchone()
+    assert row is not None
+    return row[0]  # type: ignore[no-any-return]
+
+
+async def _ask(*reports: Report) -> list[object]:
+    desk = exchange.build()
+    await desk.open()
+    try:
+        return list(await asyncio.gather(*(desk.check_in(report) for report in reports), return_exceptions=True))
+    finally:
+        await desk.close()
+
+
+def test_neighbours_in_a_batch_get_their_own_outcomes(connection: psycopg.Connection) -> None:
+    """Work, nothing, a stranger and one that left, in one statement."""
+    busy, one = _enrolled(connection, 1)
+    _, two = _enrolled(connection, 2)
+    _, gone = _enrolled(connection, 3, status="ended")
+    command_id = _order(connection, busy)
+    stranger = Report(bytes(32), "U9")
+    swapped = Report(one.identity, two.name)
+    work, nothing, *refused = asyncio.run(_ask(one, two, stranger, swapped, gone))
+    assert work == CommandHandout(command_id, Kind.RESTART, {})
+    assert nothing is None
+    assert [type(each) for each in refused] == [Stranger, Stranger, Unwanted]
+
+
+def test_a_report_that_the_database_refuses_hurts_nobody_else(connection: psycopg.Connection) -> None:
+    """A NUL in JSON cannot be stored: its sender hears of it, the neighbours are served."""
+    devices = [_enrolled(connection, number) for number in range(3)]
+    orders = [_order(connection, device_id) for device_id, _ in devices]
+    reports = [
+        Report(report.identity, report.name, Said.DONE, order, result={"x": "\0" if number == 1 else "fine"})
+        for number, ((_, report), order) in enumerate(zip(devices, orders, strict=True))
+    ]
+    asyncio.run(_ask(*(report for _, report in devices)))
+    first, poisoned, third = asyncio.run(_ask(*reports))
+    assert (first, third) == (None, None)
+    assert isinstance(poisoned, psycopg.Error)
+    states = connection.execute("SELECT state FROM command ORDER BY device_id").fetchall()
+    assert [state for (state,) in states] == ["done", "delivered", "done"]
+
+
+def test_two_reports_of_one_tablet_keep_their_order(connection: psycopg.Connection) -> None:
+    """NotNow, then done, sent without waiting: done is the end."""
+    device_id, report = _enrolled(connection, 1)
+    command_id = _order(connection, device_id)
+    said = [Report(report.identity, report.name, what, command_id) for what in (Said.NOT_NOW, Said.DONE, Said.DONE)]
+    asyncio.run(_ask(*said))
+    assert connection.execute("SELECT state, not_now_count FROM command").fetchone() == ("done", 1)
