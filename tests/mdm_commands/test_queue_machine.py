@@ -46,6 +46,7 @@ class Modelled:
     behind: uuid.UUID | None
     state: str
     approval: uuid.UUID | None = None
+    pending: bool = False
     approved: bool = False
     epoch: int = 1
     steps: list[str] = field(default_factory=list)
@@ -118,7 +119,7 @@ class Queue(RuleBasedStateMachine):
             made = outcome.command
             first = "held" if kind is Kind.WIPE else "queued"
             self.model.append(Modelled(made.id, kind.value, arguments, behind, first, made.approval_id))
-            self.model[-1].epoch = self.epoch
+            self.model[-1].epoch, self.model[-1].pending = self.epoch, first == "held"
             self.model[-1].steps.append(first)
 
     @precondition(lambda self: any(each.approval for each in self.model))
@@ -128,9 +129,11 @@ class Queue(RuleBasedStateMachine):
         who = self.asker if own else self.other
         act = release.approve if agree else release.reject
         accepted = self._run(lambda session: act(session, who, command.approval))
-        assert accepted == (command.state == "held" and not (own and agree))
+        # A request outlives a command that a new enrolment ended until the next sweep: it may be refused, not approved.
+        assert accepted == (command.state == "held" and not own if agree else command.pending)
         if accepted:
-            command.approved = agree
+            command.pending, command.approved = False, agree
+        if accepted and command.state == "held":
             command.to("queued" if agree else "cancelled")
 
     @precondition(lambda self: self.model)
@@ -141,6 +144,7 @@ class Queue(RuleBasedStateMachine):
         assert accepted == (command.state in RECALLABLE or command.state == "cancelled")
         if accepted and command.state != "cancelled":
             command.to("cancelled")
+            command.pending = False
 
     @rule(idle=st.booleans())
     def hand_over(self, idle) -> None:
@@ -180,6 +184,8 @@ class Queue(RuleBasedStateMachine):
         self._run(transitions.expire)
         if command.state in LIVE:
             command.to("expired")
+        for each in self.model:
+            each.pending = each.pending and each.state == "held"
 
     @rule()
     def sweep(self) -> None:
