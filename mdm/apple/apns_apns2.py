@@ -21,6 +21,7 @@ from hyper.http20.exceptions import HTTP20Error
 
 from mdm.apple.apns import (
     Accepted,
+    Broken,
     Gateway,
     NeverSent,
     Outcome,
@@ -77,6 +78,10 @@ class Apns2PushClient:
         """Send and wait for every outcome; see `PushClient`."""
         outcomes: list[Outcome | None] = [None] * len(pushes)
         waiting = deque(enumerate(pushes))
+        try:
+            tls_context(self._gateway)
+        except OSError as error:
+            return [Broken(f"push certificate: {type(error).__name__}")] * len(pushes)
         barren = 0
         with self._lock:
             while waiting and barren < _MAX_BARREN:

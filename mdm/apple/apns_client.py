@@ -174,12 +174,18 @@ class _Driver:
         parts = urlsplit(gateway.url)
         connection: Connection | None = None
         try:
+            context = tls_context(gateway)
+        except OSError as error:
+            self._give_back(Broken(f"push certificate: {_why(error)}"))
+            self._opening = None
+            return
+        try:
             async with asyncio.timeout(gateway.connect_timeout):
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(gateway, settled=self._settled, changed=self._pump),
                     parts.hostname or "",
                     parts.port or 443,
-                    ssl=tls_context(gateway),
+                    ssl=context,
                 )
                 await connection.ready
             self._connection = connection

@@ -1,8 +1,9 @@
 """How an iPad is woken: claims in, pushes to Apple, verdicts out. All else it is told when it asks at the door."""
 
+import threading
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import assert_never
+from pathlib import Path
+from typing import Final, assert_never
 from uuid import uuid5
 
 from mdm import vault
@@ -23,26 +24,36 @@ from mdm.apple.apns_client import H2PushClient
 from mdm.devices.wakeups import Claim, Result, Verdict
 from mdm.settings import AppleSettings, get_settings
 
+_lock: Final = threading.Lock()
+_clients: Final[dict[AppleSettings, PushClient]] = {}
+"""The one client of this process: Apple asks for few, long connections."""
+
 
 def wake(claims: Sequence[Claim]) -> list[Result]:
     """Push to each tablet; one result per claim, in order. Takes seconds at worst and raises nothing of the network."""
     settings = get_settings().apple
     if settings.push_certificate is None:
         return [Result(Verdict.BROKEN, "no push certificate is set")] * len(claims)
-    try:
-        client = _client(settings)
-        outcomes = client.send([_push(claim) for claim in claims])
-    except OSError as error:  # the certificate's files
-        return [Result(Verdict.BROKEN, f"push certificate: {type(error).__name__}")] * len(claims)
+    outcomes = _client(settings, settings.push_certificate).send([_push(claim) for claim in claims])
     return [_verdict(outcome) for outcome in outcomes]
 
 
-@lru_cache(maxsize=1)
-def _client(settings: AppleSettings) -> PushClient:
-    """The one client of this process: Apple asks for few, long connections."""
-    assert settings.push_certificate is not None
-    gateway = Gateway(url=settings.apns_url, certificate=settings.push_certificate, authorities=settings.apns_ca_file)
-    return Apns2PushClient(gateway) if settings.apns_client == "apns2" else H2PushClient(gateway)
+def close() -> None:
+    """Close the connection to Apple; the next `wake` opens it again."""
+    with _lock:
+        clients = list(_clients.values())
+        _clients.clear()
+    for client in clients:
+        client.close()
+
+
+def _client(settings: AppleSettings, certificate: Path) -> PushClient:
+    with _lock:
+        if settings not in _clients:
+            gateway = Gateway(url=settings.apns_url, certificate=certificate, authorities=settings.apns_ca_file)
+            kind = Apns2PushClient if settings.apns_client == "apns2" else H2PushClient
+            _clients[settings] = kind(gateway)
+        return _clients[settings]
 
 
 def _push(claim: Claim) -> Push:

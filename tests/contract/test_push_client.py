@@ -146,6 +146,17 @@ def test_a_refused_certificate_is_broken(client, cloud, pki):
     assert client.send(pushes(pki, 5)) == [Broken("BadCertificate")] * 5
 
 
+@pytest.mark.parametrize("content", [None, "not a certificate"])
+def test_a_certificate_that_cannot_be_read_is_broken(kind, cloud, tmp_path, content):
+    """A missing or damaged file meets every push alike, and nothing leaves."""
+    file = tmp_path / "push.pem"
+    if content is not None:
+        file.write_text(content)
+    outcomes = CLIENTS[kind](Gateway(cloud.url, file)).send([Push(b"\x01" * 32, "magic", "topic", uuid4())] * 3)
+    assert {type(outcome) for outcome in outcomes} == {Broken}
+    assert cloud.connections_made == 0
+
+
 @pytest.mark.parametrize("own_only", ["the library hides Retry-After"], indirect=True)
 def test_retry_after_is_reported(client, cloud, pki, own_only):
     """429 with Retry-After tells the dispatcher how long."""

@@ -34,7 +34,7 @@ def _forget():
     if dispatch.throttle.cache_info().currsize:
         dispatch.throttle()._client.close()
     dispatch.throttle.cache_clear()
-    transport._client.cache_clear()
+    transport.close()
     dispatch.last_drained.clear()
     dispatch._strikes.clear()
 
@@ -54,8 +54,6 @@ def configure(database, valkey, cloud, pki, monkeypatch):
 
     set_()
     yield set_
-    if transport._client.cache_info().currsize:
-        transport._client(mdm_settings.get_settings().apple).close()
     _forget()
 
 
