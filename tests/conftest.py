@@ -6,6 +6,7 @@ flushed). Processes started by a test inherit the same settings through the envi
 
 import itertools
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ import redis
 from sqlmodel import Session
 
 from mdm import db, jobs, settings, vault
-from mdm.embedded import Postgres, Valkey, start_postgres, start_valkey
+from mdm.embedded import Postgres, Valkey, host, start_postgres, start_valkey
 
 # No deadline: two cores are shared with servers. No example database: the work tree stays clean.
 hypothesis.settings.register_profile("house", deadline=None, database=None)
@@ -143,7 +144,7 @@ def postgres_server(engine_folder: Path) -> Iterator[Postgres]:
     """The cluster of this test process."""
     server = start_postgres(engine_folder / "postgres", durable=False)
     yield server
-    server.stop()
+    host.stop(server.process, signal.SIGQUIT)  # at once: the data goes with the folder
 
 
 @pytest.fixture(scope="session")

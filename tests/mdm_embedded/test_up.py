@@ -16,7 +16,8 @@ import httpx2
 import psycopg
 import pytest
 
-from mdm.embedded import start_postgres
+from mdm.cli import main
+from mdm.embedded import claim, start_postgres
 
 UP = [sys.executable, "-m", "mdm.cli", "up", "--port", "0", "--door-port", "0"]
 
@@ -92,8 +93,28 @@ def up(folder: Path, *options: str) -> Iterator[House]:
         house.hang_up()
 
 
-def refused(folder: Path, *options: str) -> str:
-    """Run an `up` that must fail, and return its one line."""
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(environment: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Refused:
+    """Run, in this process, an `up` that must fail before it starts anything; return its one line."""
+
+    def run(folder: Path, *options: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["tabane", *UP[3:], "--data", str(folder), *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 1
+        line = capfd.readouterr().err
+        assert line.startswith("tabane: ")
+        assert line.count("\n") == 1
+        return line
+
+    return run
+
+
+def refused_late(folder: Path, *options: str) -> str:
+    """Run an `up` that must fail, in a process of its own, and return its one line."""
     ran = subprocess.run(
         [*UP, "--data", str(folder), *options], capture_output=True, text=True, timeout=100, check=False
     )
@@ -206,10 +227,10 @@ def test_newer_schema_is_one_line(environment: None, folder: Path) -> None:
         connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
         connection.execute("INSERT INTO alembic_version VALUES ('9999')")
     server.stop()
-    assert "newer" in refused(folder)
+    assert "newer" in refused_late(folder)
 
 
-def test_busy_port_is_one_line(environment: None, folder: Path) -> None:
+def test_busy_port_is_one_line(refused: Refused, folder: Path) -> None:
     """A port that something listens on is named."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -219,21 +240,19 @@ def test_busy_port_is_one_line(environment: None, folder: Path) -> None:
         assert port in refused(folder, "--door-port", port)
 
 
-def test_unusable_folder_is_one_line(environment: None, tmp_path: Path) -> None:
+def test_unusable_folder_is_one_line(refused: Refused, tmp_path: Path) -> None:
     """A folder that cannot be made is named."""
     (tmp_path / "file").touch()
     assert str(tmp_path / "file") in refused(tmp_path / "file" / "data")
 
 
-def test_folder_in_use_is_one_line(environment: None, folder: Path) -> None:
+def test_folder_in_use_is_one_line(refused: Refused, folder: Path) -> None:
     """A second `up` on the same folder is refused at once."""
-    from mdm.embedded import claim
-
     with claim(folder):
         assert "in use" in refused(folder)
 
 
-def test_demo_keeps_its_number_of_tablets(environment: None, folder: Path) -> None:
+def test_demo_keeps_its_number_of_tablets(refused: Refused, folder: Path) -> None:
     """A demo folder made for some tablets is not started with another number of them."""
     (folder / "demo").mkdir(mode=0o711)
     (folder / "demo" / "tablets").write_text("3\n")
