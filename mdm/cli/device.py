@@ -74,7 +74,7 @@ def state(
     *,
     as_json: _Json = False,
 ) -> None:
-    """Set where a tablet stands in the ledger. A retired tablet is no longer spoken to."""
+    """Set where a tablet stands in the ledger. A lost or retired one stays managed, and is not let in anew."""
     with connected() as api:
         device = _one(api, control_number=control_number)
         document = api.patch(f"{_PATH}/{device['id']}", {"state": new})

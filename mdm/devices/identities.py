@@ -95,7 +95,7 @@ def is_newest(session: Session, device_id: int, sha256: bytes) -> bool:
 
 
 def revoke_all(session: Session, device_id: int) -> None:
-    """Revoke every certificate of a tablet, used or not: it is retired."""
+    """Revoke every certificate of a tablet, used or not: it left."""
     session.execute(
         update(DeviceIdentity)
         .where(col(DeviceIdentity.device_id) == device_id, col(DeviceIdentity.revoked_at).is_(None))

@@ -138,9 +138,6 @@ def _write_tablets(session: Session, proposals: Sequence[Proposal]) -> None:
         _update(session, changed)
     if new:
         _insert(session, new)
-    retired = [s.device_id for s, tablet in changed if tablet.state == LedgerState.RETIRED != s.tablet.state]
-    if retired:
-        end_enrollments(session, retired)
     moved = [
         standing.device_id
         for standing, tablet in changed
@@ -223,21 +220,6 @@ def _exchange(session: Session, device_ids: Sequence[int]) -> None:
         ),
         keys,
     )
-
-
-def end_enrollments(session: Session, device_ids: Sequence[int]) -> None:
-    """End the conversation with retired tablets: what `life.retire` does for one, in three statements for thousands."""
-    keys = {"keys": list(device_ids)}
-    here = "device_id = ANY(CAST(:keys AS bigint[]))"
-    session.execute(
-        text(
-            "UPDATE enrollment SET status = 'ended', push_token = NULL, push_magic = NULL"
-            f" WHERE {here} AND status <> 'absent'"
-        ),
-        keys,
-    )
-    session.execute(text(f"DELETE FROM wakeup WHERE {here}"), keys)
-    session.execute(text(f"UPDATE device_identity SET revoked_at = now() WHERE {here} AND revoked_at IS NULL"), keys)
 
 
 def _mark_stale(session: Session, which: str, keys: Sequence[int] | Sequence[str]) -> None:

@@ -95,7 +95,7 @@ def _propose(entry: Entry, ledger: Ledger) -> Proposal:
         lease_contract=_kept(entry.lease_contract, old.lease_contract if old else ""),
         state=state,
     )
-    if standing and standing.tablet.serial != tablet.serial and _is_enrolled(standing):
+    if standing and standing.tablet.serial != tablet.serial and _is_in_service(standing):
         raise _Refused("the serial number changes while the tablet is enrolled: retire it first, then exchange it")
     old_person = ledger.person(user_id) if user_id is not None and entry.user_id is not LEAVE else None
     if old_person is not None and ledger.allowed is not None and old_person.school_code not in ledger.allowed:
@@ -106,8 +106,11 @@ def _propose(entry: Entry, ledger: Ledger) -> Proposal:
     return Proposal(entry, standing, tablet, person, old_person)
 
 
-def _is_enrolled(standing: Standing) -> bool:
-    return standing.enrollment in (EnrollmentStatus.PENDING, EnrollmentStatus.ACTIVE)
+def _is_in_service(standing: Standing) -> bool:
+    return standing.tablet.state != LedgerState.RETIRED and standing.enrollment in (
+        EnrollmentStatus.PENDING,
+        EnrollmentStatus.ACTIVE,
+    )
 
 
 def _refuse_outside_scope(entry: Entry, standing: Standing | None, ledger: Ledger) -> None:

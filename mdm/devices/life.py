@@ -1,4 +1,4 @@
-"""The life of a tablet's enrolment: it arrives, becomes reachable, leaves, is retired (reference Apple §1.2, §1.6).
+"""The life of a tablet's enrolment: it arrives, becomes reachable, leaves (reference Apple §1.2, §1.6).
 
 Nothing here knows commands or profiles: what a new epoch does to those is told to them by the caller.
 """
@@ -246,14 +246,6 @@ def check_out(session: Session, identity: bytes, udid: str) -> Arrived | None:
         return None
     _end(session, enrollment)
     return Arrived(enrollment.device_id, device.serial, enrollment.epoch, new_epoch=False)
-
-
-def retire(session: Session, device_id: int) -> None:
-    """End the enrolment of a tablet that leaves the fleet and revoke every certificate of it. Idempotent."""
-    enrollment = session.exec(select(Enrollment).where(Enrollment.device_id == device_id).with_for_update()).first()
-    if enrollment is not None and enrollment.status != EnrollmentStatus.ABSENT:
-        _end(session, enrollment)
-    identities.revoke_all(session, device_id)
 
 
 def _end(session: Session, enrollment: Enrollment) -> None:

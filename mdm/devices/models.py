@@ -45,7 +45,7 @@ class EnrollmentStatus(StrEnum):
     """Authenticated; no push token yet."""
     ACTIVE = "active"
     ENDED = "ended"
-    """Checked out, or retired."""
+    """Checked out."""
 
 
 class Lane(IntEnum):

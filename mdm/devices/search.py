@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from mdm.auth.principal import SCOPE_SQL, Scope
 from mdm.devices import identifiers
-from mdm.devices.ledger import end_enrollments, hold
+from mdm.devices.ledger import hold
 from mdm.devices.models import EnrollmentStatus, LedgerState
 from mdm.errors import NotFound
 
@@ -163,7 +163,11 @@ def reports(session: Session, device_id: int) -> list[ReportLine]:
 
 
 def set_state(session: Session, scope: Scope, device_id: int, state: LedgerState) -> LedgerState:
-    """Set where a tablet stands and return where it stood; a retired one's enrolment ends. `NotFound` out of scope."""
+    """Set where a tablet stands and return where it stood. `NotFound` out of scope.
+
+    No state takes anything from a tablet: a lost or retired one stays managed, and is only not let in anew. Letting a
+    tablet go would remove its profiles, which is not for one person's keystroke (operations.md §2.3, class A).
+    """
     # An import writes whole rows: what it has read must not change under it.
     hold(session)
     statement = f"SELECT d.state FROM device d WHERE d.id = :id AND {SCOPE_SQL.format(column='d.school_id')} FOR UPDATE"
@@ -175,8 +179,6 @@ def set_state(session: Session, scope: Scope, device_id: int, state: LedgerState
             text("UPDATE device SET state = :state, updated_at = now() WHERE id = :id"),
             {"id": device_id, "state": state.value},
         )
-        if state is LedgerState.RETIRED:
-            end_enrollments(session, [device_id])
     return LedgerState(before)
 
 

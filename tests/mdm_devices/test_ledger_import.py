@@ -164,7 +164,7 @@ def test_a_serial_changes_only_when_the_tablet_is_not_enrolled(session: Session)
     session.execute(text("UPDATE enrollment SET status = 'active', epoch = 3, udid = 'U1', unlock_token = 'x'"))
     other = ONE.replace("SERIAL1", "OTHER1")
     assert "retire it first" in faults(planned(session, other))[2]
-    session.execute(text("UPDATE enrollment SET status = 'ended'"))
+    imported(session, ONE.replace("issued", "retired"))
     device = one(session, "d.id")
     session.execute(
         text(
@@ -179,15 +179,18 @@ def test_a_serial_changes_only_when_the_tablet_is_not_enrolled(session: Session)
     assert session.execute(text("SELECT revoked_at IS NOT NULL FROM device_identity")).scalar_one()
 
 
-def test_a_retired_tablet_is_no_longer_spoken_to(session: Session) -> None:
-    """Retiring by import ends the enrolment, its wake-ups and its identities."""
+def test_retiring_takes_nothing_from_a_tablet(session: Session) -> None:
+    """A ledger line cannot end management, which would remove its profiles without a second person."""
     imported(session, ONE, TWO)
     session.execute(text("UPDATE enrollment SET status = 'active', push_token = 'x'"))
     session.execute(text("INSERT INTO wakeup (device_id, lane, due_at) SELECT id, 1, now() FROM device"))
     imported(session, ONE.replace("issued", "retired"))
-    assert (one(session, "e.status"), one(session, "e.push_token")) == ("ended", None)
-    assert one(session, "e.status", "T2") == "active"
-    assert session.execute(text("SELECT count(*) FROM wakeup")).scalar_one() == 1
+    assert (one(session, "d.state"), one(session, "e.status"), one(session, "e.push_token")) == (
+        "retired",
+        "active",
+        b"x",
+    )
+    assert session.execute(text("SELECT count(*) FROM wakeup")).scalar_one() == 2
 
 
 @pytest.mark.parametrize(
