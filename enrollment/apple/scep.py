@@ -13,7 +13,10 @@ from http import HTTPStatus
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import AttributeOID
@@ -155,15 +158,28 @@ def open_request(
 def _request(der: bytes, cipher: Cipher) -> Request:
     try:
         csr = x509.load_der_x509_csr(der)
-        if not csr.is_signature_valid:
-            raise Malformed("The signing request is not signed by its key.")
         key = accepted_key(csr.public_key())
+        _must_prove(csr, key)
         challenge = csr.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD).value.decode()
     except x509.AttributeNotFound:
         challenge = None
     except UNREADABLE:
         raise Malformed("The signing request cannot be read.") from None
     return Request(public_key=key, spki=spki_of(key), challenge=challenge, cipher=cipher)
+
+
+def _must_prove(csr: x509.CertificateSigningRequest, key: RSAPublicKey | EllipticCurvePublicKey) -> None:
+    """Check that the request is signed by its own key; the library's own check refuses SHA-1, which we list."""
+    digest = csr.signature_hash_algorithm
+    if not isinstance(digest, hashes.SHA1 | hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
+        raise Malformed("The signing request uses a digest that is not accepted.")
+    try:
+        if isinstance(key, RSAPublicKey):
+            key.verify(csr.signature, csr.tbs_certrequest_bytes, PKCS1v15(), digest)
+        else:
+            key.verify(csr.signature, csr.tbs_certrequest_bytes, ECDSA(digest))
+    except InvalidSignature:
+        raise Malformed("The signing request is not signed by its key.") from None
 
 
 def spki_of(key: RSAPublicKey | EllipticCurvePublicKey) -> bytes:

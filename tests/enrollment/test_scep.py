@@ -136,15 +136,16 @@ def test_odd_transaction_identifiers_go_back_as_they_came(client, ca, keys):
     assert reply.attribute(scep.TRANSACTION_ID).take(0x0C) == b"a_b@c"
 
 
-def test_openssl_writes_the_signing_request(client, ca, keys, openssl, tmp_path):
-    """A request made by `openssl req`, closed by `openssl cms -encrypt`, opens to its challenge."""
+@pytest.mark.parametrize("digest", ["sha1", "sha256", "sha512"])
+def test_openssl_writes_the_signing_request(client, ca, keys, openssl, tmp_path, digest):
+    """A request made by `openssl req` with any digest that is listed opens to its challenge."""
     key = tmp_path / "key.pem"
     key.write_bytes(client.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     config = tmp_path / "req.cnf"
     config.write_text(
         f"[req]\nprompt=no\ndistinguished_name=dn\nattributes=at\n[dn]\nCN=x\n[at]\nchallengePassword={CHALLENGE}\n"
     )
-    csr = openssl("req", "-new", "-key", key, "-config", config, "-outform", "DER")
+    csr = openssl("req", "-new", f"-{digest}", "-key", key, "-config", config, "-outform", "DER")
     request = scep.open_request(scep.parse(client.request(ca, content=csr)), ca, keys[-1])
     assert request.challenge == CHALLENGE
 
