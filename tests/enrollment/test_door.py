@@ -45,7 +45,7 @@ def test_capabilities(door):
 
 
 @pytest.mark.parametrize("by_get", [False, True])
-def test_a_ticket_gets_a_certificate(door, session, authority, client, ticket, district, by_get):  # noqa: PLR0917
+def test_a_ticket_gets_a_certificate(door, session, authority, client, ticket, district, by_get):
     """By POST and by GET: bound to the ledger's tablet, named by us, on record."""
     request = client.request(authority, ticket.secret)
     if by_get:
@@ -79,7 +79,7 @@ def test_a_retry_gets_the_same_certificate(session, client, ticket, enroll):
     )
 
 
-def test_a_transaction_of_another_key_fails(session, district, client, new_client, keys, enroll):  # noqa: PLR0917
+def test_a_transaction_of_another_key_fails(session, district, client, new_client, keys, enroll):
     """A known transaction identifier with another key is refused, and that key's ticket is not spent."""
     bench = tickets.open_for_staging(
         session,
@@ -128,7 +128,7 @@ def test_a_lost_tablet_does_not_get_in(door, session, client, ticket, enroll):
     assert reasons == [("identity.refuse", {"reason": "the tablet is lost in the ledger"})] * 2
 
 
-def test_single_des_needs_the_setting(database, push_certificate, client, ticket, authority, door, monkeypatch):  # noqa: PLR0917
+def test_single_des_needs_the_setting(database, push_certificate, client, ticket, authority, door, monkeypatch):
     """Off by default; with the setting, libraries that know nothing else get in."""
     request = client.request(authority, ticket.secret, cipher=Cipher.DES)
     assert client.read(door.post(SCEP, content=request).content, authority).fail_info == "0"
@@ -155,7 +155,7 @@ def test_other_messages_are_refused_politely(client, enroll, kind):
     assert enroll(client, kind=kind).fail_info == "2"
 
 
-def test_a_client_that_repeats_itself_in_the_query(door, authority, client, keys, ticket, monkeypatch):  # noqa: PLR0917
+def test_a_client_that_repeats_itself_in_the_query(door, authority, client, keys, ticket, monkeypatch):
     """Mdmb's ways: a throw-away signer, SHA-1, DES, and the raw message in the query beside the body."""
     monkeypatch.setenv("TABANE_APPLE__SCEP_ALLOW_DES", "true")
     house.get_settings.cache_clear()
@@ -215,7 +215,7 @@ def test_the_profile(door, ticket, authority, push_certificate):
     assert door.get("/enroll/apple/guess").status_code == 404
 
 
-def test_the_profile_signed(door, session, ticket, authority, monkeypatch, openssl, tmp_path):  # noqa: PLR0917
+def test_the_profile_signed(door, session, ticket, authority, monkeypatch, openssl, tmp_path):
     """With the setting it is signed by the device CA."""
     monkeypatch.setenv("TABANE_APPLE__SIGN_PROFILES", "true")
     house.get_settings.cache_clear()

@@ -21,7 +21,7 @@ def in_use(session, certificate):
     session.commit()
 
 
-def test_renewal_with_the_old_certificate(session, client, new_client, keys, ticket, enroll):  # noqa: PLR0917
+def test_renewal_with_the_old_certificate(session, client, new_client, keys, ticket, enroll):
     """An enrolled tablet renews for a new key without a challenge, lost or not; the identity is marked."""
     old = enroll(client, ticket.secret).certificate
     renewing = new_client(client.key, old)
@@ -44,7 +44,7 @@ def test_renewal_with_the_old_certificate(session, client, new_client, keys, tic
         "DELETE FROM device_identity",
     ],
 )
-def test_renewals_that_are_refused(session, client, new_client, keys, ticket, enroll, spoil):  # noqa: PLR0917
+def test_renewals_that_are_refused(session, client, new_client, keys, ticket, enroll, spoil):
     """A revoked or unknown certificate, an ended enrolment and a retired tablet renew nothing."""
     old = enroll(client, ticket.secret).certificate
     in_use(session, old)

@@ -42,7 +42,7 @@ def test_a_detached_signature_names_its_signer(request, who, digest):
 @pytest.mark.parametrize("who", ["rsa_party", "ec_party", "p384_party"])
 @pytest.mark.parametrize("stream", [(), ("-stream", "-indef")])
 @pytest.mark.parametrize("digest", ["sha256", "sha512"])
-def test_openssl_signs_and_we_verify(request, tmp_path, openssl, who, stream, digest):  # noqa: PLR0917
+def test_openssl_signs_and_we_verify(request, tmp_path, openssl, who, stream, digest):
     """What `openssl cms -sign` writes, attached or not, DER or indefinite-length BER, verifies."""
     party = request.getfixturevalue(who)
     key, certificate = party.write(tmp_path)
