@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final
 
 import structlog
@@ -40,6 +41,7 @@ _FLIGHTS: Final = 2
 """Batches under way at once: one is in Postgres while the other is being read."""
 _BATCH: Final = 256
 _BEAT_SECONDS: Final = 1.0
+_SEEN_AT_ONCE: Final = 2000
 _TRIES: Final = 8
 _FIRST_PAUSE: Final = 0.02
 """Doubled at each try: 5 s in all, in which the transaction that holds a row has ended or has bigger worries."""
@@ -58,7 +60,7 @@ class Exchange:
         self._reporting: set[bytes] = set()
         self._flights = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._seen: dict[bytes, float] = {}
+        self._seen: set[bytes] = set()
         self._stale: set[int] = set()
         self._beat: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -161,7 +163,6 @@ class Exchange:
         if reports:
             await self._settle(connection, reports)
         outcomes = await look(connection, self._shelf, [report for report, _ in batch])
-        now = time.time()
         seen = self._seen
         for number, (report, future) in enumerate(batch, 1):
             outcome = outcomes.get(number)
@@ -169,7 +170,7 @@ class Exchange:
                 if not future.done():
                     future.set_exception(outcome)
                 continue
-            seen[report.identity] = now
+            seen.add(report.identity)
             if isinstance(outcome, Held):
                 self._ask_again(report, future)
             elif not future.done():
@@ -245,11 +246,16 @@ class Exchange:
 
     async def write_behind(self) -> None:
         """Write down who was heard since the last time, and hint that stale wishes wait. Nothing here is the truth."""
-        seen, self._seen = self._seen, {}
-        if seen:
-            async with self._pool.connection() as connection, connection.transaction():
-                await connection.execute("SET LOCAL synchronous_commit = off")
-                await connection.execute(SEEN, (list(seen), list(seen.values())), prepare=True)
+        seen, self._seen = self._seen, set()
+        try:
+            while seen:
+                part = list(islice(seen, _SEEN_AT_ONCE))
+                async with self._pool.connection() as connection, connection.transaction():
+                    await connection.execute("SET LOCAL synchronous_commit = off")
+                    await connection.execute(SEEN, (part, time.time()), prepare=True)
+                seen.difference_update(part)
+        finally:
+            self._seen |= seen  # what could not be written this time is written the next
         stale, self._stale = self._stale, set()
         if stale:
             await asyncio.to_thread(_hint_retarget, sorted(stale))

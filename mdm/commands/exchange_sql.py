@@ -183,17 +183,17 @@ as it is, at the price of one more push.
 """
 
 SEEN: Final = """
-WITH seen AS MATERIALIZED (
-    SELECT i.device_id, max(s.at) AS at
-    FROM ROWS FROM (unnest(%s::bytea[]), unnest(%s::double precision[])) AS s(sha256, at)
+WITH who AS MATERIALIZED (
+    SELECT DISTINCT i.device_id FROM unnest(%s::bytea[]) AS s(sha256)
     JOIN LATERAL (SELECT i.device_id FROM device_identity i WHERE i.sha256 = s.sha256 OFFSET 0) i ON true
-    GROUP BY i.device_id
 ), locked AS MATERIALIZED (
-    SELECT e.device_id, to_timestamp(seen.at) AS at FROM seen JOIN enrollment e ON e.device_id = seen.device_id
-    WHERE e.device_id = ANY (ARRAY (SELECT device_id FROM seen))
-    ORDER BY e.device_id FOR NO KEY UPDATE OF e
+    SELECT e.device_id FROM enrollment e WHERE e.device_id = ANY (ARRAY (SELECT device_id FROM who))
+    ORDER BY e.device_id FOR NO KEY UPDATE
 )
-UPDATE enrollment e SET last_seen_at = greatest(e.last_seen_at, locked.at) FROM locked
-WHERE e.device_id = locked.device_id AND e.device_id = ANY (ARRAY (SELECT device_id FROM locked))
+UPDATE enrollment e SET last_seen_at = greatest(e.last_seen_at, to_timestamp(%s::double precision))
+WHERE e.device_id = ANY (ARRAY (SELECT device_id FROM locked))
 """
-"""Write down when tablets were last heard; locks in the order of ids, as every transaction that locks several must."""
+"""Write down when tablets were last heard; locks in the order of ids, as every transaction that locks several must.
+
+No joins of one long list with another: the pool's planner settings would make them quadratic.
+"""

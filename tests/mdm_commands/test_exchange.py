@@ -90,7 +90,7 @@ def connection(database: str) -> Iterator[psycopg.Connection]:
         (exchange_sql.SETTLE, "jsonb", {"device_identity_pkey", "command_pkey", "device_profile_pkey"}),
         (exchange_sql.HAND, "uuid[], bigint[]", {"command_pkey", "wakeup_pkey"}),
         (exchange_sql.REST, "bigint[], bigint[], boolean[]", {"wakeup_pkey", "command_open"}),
-        (exchange_sql.SEEN, "bytea[], double precision[]", {"device_identity_pkey", "enrollment_pkey"}),
+        (exchange_sql.SEEN, "bytea[], double precision", {"device_identity_pkey", "enrollment_pkey"}),
     ],
 )
 def test_the_plans_are_index_look_ups_even_without_statistics(
