@@ -1,5 +1,6 @@
 """The operators' edge of HTTP: from a request to a principal of a certain role. Not for the tablets' doors."""
 
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -39,6 +40,22 @@ def refuse_cross_site(request: Request) -> None:
         if origin and origin in (own, f"{request.url.scheme}://{request.headers.get('host', '')}"):
             return
     raise Forbidden("this request did not come from the console's own pages")
+
+
+def client_address(request: Request) -> str:
+    """Return where a request comes from: the peer, or what a proxy that the settings name says of its own peer."""
+    peer = request.client.host if request.client else ""
+    told = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    return told[:64] if told and _is_proxy(peer) else peer
+
+
+def _is_proxy(peer: str) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    named = get_settings().apple.client_cert_proxies
+    return any(address in ip_network(network, strict=False) for network in named)
 
 
 def secret_of(request: Request, bearer: HTTPAuthorizationCredentials | None) -> str | None:

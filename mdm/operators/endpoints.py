@@ -12,7 +12,7 @@ from mdm.api import Page, Paging, page_of
 from mdm.api.problems import refusal
 from mdm.audit import chain
 from mdm.auth import Administrator, CredentialKind, Principal, Role, Viewer, credentials
-from mdm.auth.access import BearerDep, cookie_name, refuse_cross_site, secret_of
+from mdm.auth.access import BearerDep, client_address, cookie_name, refuse_cross_site, secret_of
 from mdm.auth.models import Credential
 from mdm.db import SessionDep
 from mdm.errors import Forbidden, Unauthenticated
@@ -67,7 +67,7 @@ def sign_in(body: SignIn, request: Request, session: SessionDep) -> Response:
     """Open a session with a name and a password: a cookie for browsers, a bearer secret for programs."""
     if not body.bearer or "cookie" in request.headers:
         refuse_cross_site(request)
-    address = request.client.host if request.client else ""
+    address = client_address(request)
     operator, known = signin.check(session, name=body.name, password=body.password.get_secret_value(), address=address)
     if operator is None:
         if known:
@@ -118,7 +118,7 @@ class NewPassword(_Body):
 @router.put("/session/password", operation_id="changePassword", summary="Change one's password", status_code=204)
 def change_password(body: NewPassword, request: Request, session: SessionDep, principal: Viewer) -> None:
     """Change one's own password; every session and token of the operator ends, this one too."""
-    address = request.client.host if request.client else ""
+    address = client_address(request)
     principal.must_have_signed_in("change a password")
     operator, _ = signin.check(session, name=principal.name, password=body.current.get_secret_value(), address=address)
     if operator is None:

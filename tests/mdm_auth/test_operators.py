@@ -100,6 +100,23 @@ def test_guessing_is_slowed_down(anonymous, signed_in):
     assert 0 < int(answer.headers["retry-after"]) <= 900
 
 
+def test_behind_a_proxy_each_address_counts_for_itself(anonymous, signed_in, monkeypatch):
+    """What a named proxy says of its peer is believed; the same header from anybody else is not."""
+    signed_in("hana", Role.SUPPORT)
+
+    def wrong(client: TestClient, address: str) -> int:
+        body = {"name": "hana", "password": "wrong", "bearer": True}
+        return client.post("/api/v1/session", json=body, headers={"X-Forwarded-For": address}).status_code
+
+    stranger = TestClient(anonymous.app, client=("192.0.2.9", 1))
+    assert [wrong(stranger, f"198.51.100.{number}") for number in range(6)] == [401] * 5 + [429]
+    monkeypatch.setenv("TABANE_APPLE__CLIENT_CERT_PROXIES", '["10.0.0.0/8"]')
+    db.get_settings.cache_clear()
+    proxied = TestClient(anonymous.app, client=("10.1.2.3", 1))
+    assert [wrong(proxied, "6.6.6.6, 198.51.100.7") for _ in range(6)] == [401] * 5 + [429]
+    assert wrong(proxied, "198.51.100.8") == 401
+
+
 def test_throttle_forgets_with_time_and_is_bounded():
     """The throttle opens again after its window, keeps other addresses apart, and never grows without end."""
     now = itertools.count(0, 0)
