@@ -62,10 +62,9 @@ class IPad:
         self._line = Line(client, self.journal, self._chance, lambda: self.behaviour)
         self._newcomer = Newcomer(device, client, self._line, keys)
         self._talking = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._conversation: asyncio.Task[None] | None = None
         self._called = False
         self._offline = False
-        self._kept_push = False
 
     # Enrolment.
 
@@ -111,10 +110,7 @@ class IPad:
             self.journal.write(Event.STRANGE_PUSH, self.epoch)
             return
         self.journal.write(Event.PUSHED, self.epoch)
-        if self._offline:
-            self._kept_push = True
-        else:
-            self._call()
+        self._call()
 
     def go_offline(self) -> None:
         """Be out of reach until `come_online`."""
@@ -123,9 +119,7 @@ class IPad:
     def come_online(self) -> None:
         """Be back; a push that was kept arrives now."""
         self._offline = False
-        if self._kept_push:
-            self._kept_push = False
-            self._call()
+        self._begin()
 
     async def check_in(self) -> None:
         """Talk to the server now, and return when the conversation is over."""
@@ -134,27 +128,27 @@ class IPad:
 
     async def settled(self) -> None:
         """Wait until no conversation is under way; a return after NotNow is not waited for."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks))
+        while self._conversation is not None and not self._conversation.done():
+            await asyncio.wait([self._conversation])
 
     async def stop(self, patience: float = 0) -> None:
         """Be out of reach for good; a conversation gets `patience` seconds to end by itself."""
         self.go_offline()
-        if self._tasks:
-            _, late = await asyncio.wait(list(self._tasks), timeout=patience)
+        if self._conversation is not None:
+            _, late = await asyncio.wait([self._conversation], timeout=patience)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
     def _call(self) -> None:
-        """Begin a conversation, or have the running one look again when it ends."""
-        if self._offline or self.enrollment is None:
-            return
+        """Have a conversation: now, after the running one, or when the tablet is back in reach."""
         self._called = True
-        if not self._tasks:
-            task = asyncio.ensure_future(self._converse())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._begin()
+
+    def _begin(self) -> None:
+        under_way = self._conversation is not None and not self._conversation.done()
+        if self._called and not under_way and not self._offline and self.enrollment is not None:
+            self._conversation = asyncio.ensure_future(self._converse())
 
     # The conversation.
 

@@ -317,3 +317,22 @@ def test_a_profile_without_what_apple_requires_is_refused(town):
                 await t.tablet.enroll(plistlib.dumps(whole))
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_moody_tablet_comes_through_everything_by_itself(town, seed):
+    """NotNow, lost and doubled messages and spells out of reach: the tablet returns until nothing is left."""
+    moody = Behaviour(
+        not_now=0.4, lost_reply=0.3, duplicate=0.3, offline=0.4, offline_s=0.03, latency_s=0.01, returns_after_s=0.02
+    )
+
+    async def scene(t: Town) -> None:
+        for _ in range(10):
+            t.door.order("SecurityInfo")
+        t.tablet.behaviour = moody
+        t.tablet.push(t.tablet.enrollment.magic)
+        async with asyncio.timeout(20):
+            await t.tablet.journal.until(lambda: not t.door.queue)
+        assert executed_twice([t.tablet.journal]) == []
+
+    play(town, scene, seed=seed)
