@@ -1,4 +1,4 @@
-"""Tables of policies and rollouts."""
+"""Tables of policies, their exceptions and rollouts. Columns only; the rules are in the noun modules."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     String,
@@ -60,8 +61,52 @@ class PolicyRevision(SQLModel, table=True):
     number: int = Field(sa_column=Column(Integer, primary_key=True))
     document: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     sha256: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    overrides: list[dict[str, Any]] = Field(
+        default_factory=list, sa_column=Column(JSONB, nullable=False, server_default=text("'[]'"))
+    )
+    """Codes of `lint` that were overridden when it was stored, each with the reason: a rollout need not ask again."""
     created_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("operator.id")))
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+
+
+class ExceptionState(StrEnum):
+    """The life of an exception."""
+
+    PENDING = "pending"
+    """Asked for; it changes nothing until a second person agrees."""
+    ACTIVE = "active"
+    DECLINED = "declined"
+    ENDED = "ended"
+    """Withdrawn or ended by hand."""
+    EXPIRED = "expired"
+
+
+class PolicyException(SQLModel, table=True):
+    """Leave for one school, class or tablet to differ from wider layers in named fields, until a day."""
+
+    __tablename__ = "policy_exception"
+    __table_args__ = (
+        Index("ix_policy_exception_open", "state", postgresql_where=text("state IN ('pending', 'active')")),
+    )
+
+    id: UUID | None = Field(default=None, sa_column=Column(Uuid, primary_key=True, server_default=text("uuidv7()")))
+    layer: Layer = Field(sa_column=Column(String(16), nullable=False))
+    school_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("school.id")))
+    class_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("school_class.id")))
+    device_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("device.id")))
+    place: str = Field(sa_column=Column(String(110), nullable=False))
+    """As asked: `school=…`, `class=…` or `serial=…`."""
+    document: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    """`set`: values in place of the wider layers'; `without`: entries taken out of their lists. Secrets are sealed."""
+    sha256: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    reason: str = Field(sa_column=Column(String(400), nullable=False))
+    state: ExceptionState = Field(sa_column=Column(String(16), nullable=False))
+    requested_by: int = Field(sa_column=Column(BigInteger, ForeignKey("operator.id"), nullable=False))
+    requested_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    decided_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("operator.id")))
+    decided_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
 
 
 class RolloutState(StrEnum):
