@@ -98,7 +98,6 @@ class PolicyException(SQLModel, table=True):
     """As asked: `school=…`, `class=…` or `serial=…`."""
     document: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     """`set`: values in place of the wider layers'; `without`: entries taken out of their lists. Secrets are sealed."""
-    sha256: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
     reason: str = Field(sa_column=Column(String(400), nullable=False))
     state: ExceptionState = Field(sa_column=Column(String(16), nullable=False))
     requested_by: int = Field(sa_column=Column(BigInteger, ForeignKey("operator.id"), nullable=False))

@@ -24,7 +24,6 @@ def upgrade() -> None:
         sa.Column("device_id", sa.BigInteger(), nullable=True),
         sa.Column("place", sa.String(length=110), nullable=False),
         sa.Column("document", postgresql.JSONB(), nullable=False),
-        sa.Column("sha256", sa.LargeBinary(), nullable=False),
         sa.Column("reason", sa.String(length=400), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("requested_by", sa.BigInteger(), nullable=False),
