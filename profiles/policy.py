@@ -5,18 +5,15 @@ It knows no platform: the compilers say what a platform cannot do with it. It re
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
-    StrictBool,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -24,133 +21,41 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from mdm.errors import Invalid
-from profiles.urls import normal_entry, normal_site
+from profiles.sections import (
+    MAX_APPS,
+    MAX_ENTRIES,
+    AppRef,
+    Apps,
+    MergeRule,
+    Part,
+    Permission,
+    Sections,
+    Store,
+    Usb,
+    WebFilter,
+)
 
-MAX_APPS = 1000
-MAX_KEY = 100
-MAX_ENTRIES = 500
-"""Ceiling of deny entries after merging too: more belongs in a DNS filter (reference: built-in web filter)."""
-
-
-class Permission(StrEnum):
-    """A switch with words, so that no reader wonders what `true` would mean."""
-
-    ALLOW = "allow"
-    DENY = "deny"
-
-
-class MergeRule(StrEnum):
-    """How a field of two layers becomes one; each is associative and idempotent."""
-
-    STRICTEST = "strictest"
-    """The tighter value wins, whichever layer says it: a class cannot loosen what the fleet forbids."""
-    UNION = "union"
-    """Entries of both layers; a label of the nearer layer wins."""
-    REPLACE = "replace"
-    """The layer nearest to the tablet decides alone."""
-
-
-def _permission(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("write allow or deny, not true or false")  # noqa: TRY004  # pydantic collects ValueErrors
-    return value
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class AppRef(_Part):
-    """One application. Other platforms' names will stand beside `bundle_id`, so one entry means one app everywhere."""
-
-    bundle_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,254}$")]
-    label: Annotated[str | None, Field(max_length=100)] = None
-    """For people who read the file; it never reaches a tablet."""
-
-
-class Site(_Part):
-    """One of the only sites a tablet may open, with the title shown for it."""
-
-    url: Annotated[str, AfterValidator(normal_site)]
-    title: Annotated[str, Field(min_length=1, max_length=100)]
-
-
-def _apps_in_order(apps: tuple[AppRef, ...]) -> tuple[AppRef, ...]:
-    by_id = {app.bundle_id: app for app in apps}
-    return tuple(by_id[key] for key in sorted(by_id))
-
-
-def _entries_in_order(entries: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(set(entries)))
-
-
-Switch = Annotated[Permission | None, BeforeValidator(_permission), MergeRule.STRICTEST]
-EntryList = Annotated[
-    tuple[Annotated[str, AfterValidator(normal_entry)], ...] | None,
-    Field(max_length=MAX_ENTRIES),
-    AfterValidator(lambda entries: entries and _entries_in_order(entries)),
-    MergeRule.UNION,
+__all__ = [
+    "MAX_APPS",
+    "MAX_ENTRIES",
+    "AppRef",
+    "Apps",
+    "Layer",
+    "LayerKind",
+    "MergeRule",
+    "Permission",
+    "PolicyDocument",
+    "Sections",
+    "Store",
+    "Usb",
+    "WebFilter",
+    "json_schema",
+    "pointer",
+    "read",
+    "read_all",
 ]
 
-
-class Apps(_Part):
-    """Which applications may be seen and opened."""
-
-    allowlist: Annotated[
-        tuple[AppRef, ...] | None,
-        Field(min_length=1, max_length=MAX_APPS),
-        AfterValidator(lambda apps: apps and _apps_in_order(apps)),
-        MergeRule.UNION,
-    ] = None
-    """Present: only these. A school's or class's list is added to the fleet's."""
-
-
-class Store(_Part):
-    """Where software may come from, and what may leave. `deny` closes a way (R-23)."""
-
-    install_apps: Switch = None
-    storefront: Switch = None
-    remove_apps: Switch = None
-    remove_system_apps: Switch = None
-    in_app_purchases: Switch = None
-    media_store: Switch = None
-    book_store: Switch = None
-    app_clips: Switch = None
-    automatic_downloads: Switch = None
-    developer_trust: Switch = None
-    other_marketplaces: Switch = None
-    web_distribution: Switch = None
-    manual_profiles: Switch = None
-    account_changes: Switch = None
-
-
-class Usb(_Part):
-    """What may be plugged in (R-24)."""
-
-    external_storage: Switch = None
-    host_pairing: Switch = None
-
-
-class WebFilter(_Part):
-    """The filter that the tablet itself carries, in school and at home (R-21)."""
-
-    adult_filter: Annotated[StrictBool | None, MergeRule.STRICTEST] = None
-    deny_list: EntryList = None
-    allow_list: EntryList = None
-    """Exceptions that the adult filter would stop; it opens nothing that the deny list names."""
-    only_sites: Annotated[tuple[Site, ...] | None, Field(min_length=1, max_length=MAX_ENTRIES), MergeRule.REPLACE] = (
-        None
-    )
-    """Present: nothing else opens."""
-
-
-class Sections(_Part):
-    """The sections of a policy; an absent one says nothing, and so does an absent field."""
-
-    apps: Apps | None = None
-    store: Store | None = None
-    usb: Usb | None = None
-    web_filter: WebFilter | None = None
+MAX_KEY = 100
 
 
 class LayerKind(StrEnum):
@@ -162,7 +67,7 @@ class LayerKind(StrEnum):
     SERIAL = "serial"
 
 
-class Layer(_Part):
+class Layer(Part):
     """Whom a policy speaks to: `fleet`, or one school, class or tablet by its key in the ledger."""
 
     kind: LayerKind
@@ -230,15 +135,22 @@ class PolicyDocument(Sections):
         """Only what it says, without its name and layer."""
         return Sections(**{name: getattr(self, name) for name in Sections.model_fields})
 
-    def body(self) -> dict[str, Any]:
-        """The document as JSON values, absent fields left out: what a revision stores and a digest covers."""
-        return self.model_dump(mode="json", exclude_none=True)
+    def body(self, *, secrets: Callable[[str], object] | None = None) -> dict[str, Any]:
+        """The document as JSON values, absent fields left out; secrets are three dots.
+
+        `secrets` writes each secret's plain text instead: storage passes a sealing `{"sealed": …}`, and reads it back
+        with `read(…, unseal=…)`.
+        """
+        return self.model_dump(mode="json", exclude_none=True, context={"secrets": secrets} if secrets else None)
 
 
-def read(document: object, *, at: str = "") -> PolicyDocument:
-    """Check one document; `at` is the pointer to it in a file of several. Raises Invalid with one error per field."""
+def read(document: object, *, at: str = "", unseal: Callable[[str], str] | None = None) -> PolicyDocument:
+    """Check one document; `at` is the pointer to it in a file of several. Raises Invalid with one error per field.
+
+    `unseal` opens the text of `{"sealed": text}` in a stored document; without it, that form is an error.
+    """
     try:
-        return PolicyDocument.model_validate(document)
+        return PolicyDocument.model_validate(document, context={"unseal": unseal} if unseal else None)
     except ValidationError as wrong:
         errors = [_explained(error, at) for error in wrong.errors(include_url=False)]
         raise Invalid("the policy has errors", errors=errors) from None
@@ -263,6 +175,11 @@ def read_all(documents: Sequence[object], *, at: str = "") -> list[PolicyDocumen
     if errors:
         raise Invalid("the policies have errors", errors=errors)
     return policies
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of one document, for editors: docs/policy/schema.json is this."""
+    return PolicyDocument.model_json_schema(mode="validation")
 
 
 def pointer(*parts: int | str) -> str:

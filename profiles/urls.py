@@ -42,6 +42,14 @@ def normal_site(text: str) -> str:
     return entry
 
 
+def https_address(text: str) -> str:
+    """Return a complete https address in normal form; raises ValueError for anything else."""
+    entry = normal_entry(text)
+    if not entry.startswith("https://"):
+        raise ValueError("write the whole address, with https://")
+    return entry
+
+
 def covers(wide: str, narrow: str) -> bool:
     """Say whether every address that `narrow` names is also found by `wide`, as the matching rules read."""
     wide_scheme, wide_rest = _split(wide)
