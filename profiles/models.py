@@ -108,6 +108,17 @@ class PolicyException(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
 
 
+class PolicyTurn(SQLModel, table=True):
+    """When what a tablet should hold changes by the clock alone: an exception runs out, an examination begins or ends."""
+
+    __tablename__ = "policy_turn"
+
+    device_id: int = Field(
+        sa_column=Column(BigInteger, ForeignKey("device.id", ondelete="CASCADE"), primary_key=True, autoincrement=False)
+    )
+    at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
+
+
 class RolloutState(StrEnum):
     """The life of a rollout."""
 

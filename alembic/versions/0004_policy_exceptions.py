@@ -45,8 +45,17 @@ def upgrade() -> None:
         ["state"],
         postgresql_where=sa.text("state IN ('pending', 'active')"),
     )
+    op.create_table(
+        "policy_turn",
+        sa.Column("device_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["device_id"], ["device.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("device_id"),
+    )
+    op.create_index(op.f("ix_policy_turn_at"), "policy_turn", ["at"])
 
 
 def downgrade() -> None:
+    op.drop_table("policy_turn")
     op.drop_table("policy_exception")
     op.drop_column("policy_revision", "overrides")
