@@ -1,6 +1,6 @@
 """The merge of layers: fleet < school < class < tablet become one effective policy, and each field says who decided it.
 
-Pure; the rule of each field is in the schema (`policy.MergeRule`), and a field without one cannot be merged.
+Pure; the rule of each field is in the schema (`sections.MergeRule`), and a field without one cannot be merged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from mdm.errors import Invalid
-from profiles.policy import MAX_ENTRIES, AppRef, Layer, LayerKind, MergeRule, Permission, Sections, pointer
+from profiles.policy import Layer, LayerKind, pointer
+from profiles.sections import MAX_ENTRIES, MergeRule, Sections, joined, rule_of
+from profiles.sections.merging import key_of
 
 _Part = TypeVar("_Part", bound=BaseModel)
 _RANK = {kind: rank for rank, kind in enumerate(LayerKind)}
-_STRICTNESS: Mapping[object, int] = {Permission.ALLOW: 0, Permission.DENY: 1, False: 0, True: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,18 @@ class Said:
     name: str
     layer: Layer
     sections: Sections
+
+
+@dataclass(frozen=True, slots=True)
+class Excepted:
+    """An exception in force: leave for one place to differ from its own policy and from wider ones, not from nearer."""
+
+    name: str
+    layer: Layer
+    replacing: Sections
+    """Each field that it holds takes the place of the merged value, looser or not."""
+    without: Sections
+    """Entries that are taken out of merged lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +54,34 @@ def merge(wide: Sections, near: Sections) -> Sections:
     )
 
 
-def effective(said: Sequence[Said]) -> Effective:
-    """Merge a tablet's whole chain, in any order given: layers sort by width, policies of one layer by name."""
+def effective(said: Sequence[Said | Excepted]) -> Effective:
+    """Merge a tablet's whole chain, in any order given: layers sort by width, then policies and exceptions by name."""
     sections = Sections()
     decided: dict[str, tuple[str, ...]] = {}
-    for policy in in_order(said):
-        before, sections = sections, merge(sections, policy.sections)
-        for place, rule, spoken in _spoken(policy.sections):
+    for voice in in_order(said):
+        if isinstance(voice, Excepted):
+            sections = _except(sections, voice, decided)
+            continue
+        before, sections = sections, merge(sections, voice.sections)
+        for place, rule, spoken in _spoken(voice.sections):
             key, was, now = pointer(*place), _at(before, place), _at(sections, place)
             joins = rule is MergeRule.UNION or (rule is MergeRule.STRICTEST and was == spoken)
             overruled = rule is MergeRule.STRICTEST and spoken != now
             if was is None or not (joins or overruled):
-                decided[key] = (policy.name,)
+                decided[key] = (voice.name,)
             elif joins:
-                decided[key] = (*decided[key], policy.name)
+                decided[key] = (*decided.get(key, ()), voice.name)
     return Effective(sections, dict(sorted(decided.items())))
 
 
-def in_order(said: Sequence[Said]) -> list[Said]:
-    """The order of merging: widest layer first, equal layers by name."""
-    return sorted(said, key=lambda policy: (_RANK[policy.layer.kind], policy.name))
+def in_order(said: Sequence[Said | Excepted]) -> list[Said | Excepted]:
+    """The order of merging: widest layer first; in one layer policies by name, then exceptions by name."""
+    return sorted(said, key=lambda voice: (_RANK[voice.layer.kind], isinstance(voice, Excepted), voice.name))
+
+
+def fields_of(sections: Sections) -> dict[str, tuple[MergeRule, Any]]:
+    """Each field that these sections say something about, by its pointer: its rule and its value."""
+    return {pointer(*place): (rule, value) for place, rule, value in _spoken(sections)}
 
 
 def check_sizes(sections: Sections) -> None:
@@ -77,45 +97,40 @@ def check_sizes(sections: Sections) -> None:
         raise Invalid("the layers together have too many entries", errors=errors)
 
 
-def rule_of(field: FieldInfo) -> MergeRule:
-    """The merge rule that the schema gives a field."""
-    return next(mark for mark in field.metadata if isinstance(mark, MergeRule))
+def _except(sections: Sections, leave: Excepted, decided: dict[str, tuple[str, ...]]) -> Sections:
+    """Put an exception over what wider layers and its own say; nearer layers are merged later and may tighten again."""
+    for place, _, value in _spoken(leave.replacing):
+        part = getattr(sections, place[0]) or type(getattr(leave.replacing, place[0]))()
+        sections = _with(sections, part, place, value)
+        decided[pointer(*place)] = (leave.name,)
+    for place, _, value in _spoken(leave.without):
+        listed, key = _at(sections, place), pointer(*place)
+        if not isinstance(listed, tuple):
+            continue
+        gone = {key_of(entry) for entry in value}
+        left = tuple(entry for entry in listed if key_of(entry) not in gone)
+        if left != listed:
+            sections = _with(sections, getattr(sections, place[0]), place, left or None)
+            decided[key] = (*decided.get(key, ()), leave.name)
+        if not left:
+            decided.pop(key, None)
+    return sections
+
+
+def _with(sections: Sections, part: BaseModel, place: tuple[str, str], value: object) -> Sections:
+    return sections.model_copy(update={place[0]: part.model_copy(update={place[1]: value})})
 
 
 def _merged(wide: _Part | None, near: _Part | None) -> _Part | None:
     if wide is None or near is None:
         return near if wide is None else wide
     fields = type(wide).model_fields
-    values = {
-        name: _by_rule(rule_of(field), getattr(wide, name), getattr(near, name)) for name, field in fields.items()
-    }
+    values = {name: joined(field, getattr(wide, name), getattr(near, name)) for name, field in fields.items()}
     # Not validated again: a union may exceed the length one document may have (see check_sizes).
     return type(wide).model_construct(**values)
 
 
-def _by_rule(rule: MergeRule, wide: Any, near: Any) -> Any:
-    if wide is None or near is None:
-        return near if wide is None else wide
-    match rule:
-        case MergeRule.STRICTEST:
-            return max(wide, near, key=_STRICTNESS.__getitem__)
-        case MergeRule.UNION:
-            return _union(wide, near)
-        case MergeRule.REPLACE:
-            return near
-
-
-def _union(wide: tuple[Any, ...], near: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not all(isinstance(entry, AppRef) for entry in (*wide, *near)):
-        return tuple(sorted({*wide, *near}))
-    apps: dict[str, AppRef] = {app.bundle_id: app for app in wide}
-    for app in near:
-        if app.label is not None or app.bundle_id not in apps:
-            apps[app.bundle_id] = app
-    return tuple(apps[key] for key in sorted(apps))
-
-
-def _spoken(sections: Sections) -> list[tuple[tuple[str, str], MergeRule, object]]:
+def _spoken(sections: Sections) -> list[tuple[tuple[str, str], MergeRule, Any]]:
     """Each field that these sections say something about: its place, its rule and its value."""
     return [
         ((section, name), rule_of(field), value)

@@ -109,7 +109,7 @@ class PolicyException(SQLModel, table=True):
 
 
 class PolicyTurn(SQLModel, table=True):
-    """When what a tablet should hold changes by the clock alone: an exception runs out, an examination begins or ends."""
+    """When the clock alone changes what a tablet should hold: an exception runs out, an examination begins or ends."""
 
     __tablename__ = "policy_turn"
 

@@ -18,7 +18,7 @@ from mdm import clock
 from mdm.audit import chain
 from mdm.auth.principal import SCOPE_SQL, Principal, Scope
 from mdm.errors import Conflict, Forbidden, NotFound
-from profiles import places, targets
+from profiles import places, sealing, targets
 from profiles.changes import Change, changes
 from profiles.lint import Doubt, doubts
 from profiles.models import Layer as LayerColumn
@@ -81,7 +81,7 @@ class _Written:
     place: places.Place
     action: Action
     revision: int
-    before: dict[str, Any] | None
+    before: PolicyDocument | None
 
 
 def plan(session: Session, principal: Principal, documents: Sequence[PolicyDocument]) -> Plan:
@@ -106,7 +106,7 @@ def plan(session: Session, principal: Principal, documents: Sequence[PolicyDocum
             layer=str(document.layer),
             action=each.action,
             revision=each.revision,
-            changes=changes(each.before, document.body()),
+            changes=changes(each.before, document),
             tablets=len(ids),
             touched=len(touched.intersection(ids)),
             warnings=doubts(document.sections()),
@@ -186,8 +186,6 @@ def _write(session: Session, principal: Principal, document: PolicyDocument) -> 
     place = places.find(session, document.layer, principal.scope)
     if place.layer is LayerColumn.FLEET and not principal.scope.all_schools:
         raise Forbidden("a policy of the fleet is for operators of all schools")
-    body = document.body()
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
     policy = session.exec(select(Policy).where(Policy.name == document.name)).first()
     if policy is None:
         policy = _found(session, document, place)
@@ -202,10 +200,13 @@ def _write(session: Session, principal: Principal, document: PolicyDocument) -> 
             .limit(1)
         ).first()
     assert policy.id is not None
-    before = latest.document if latest else None
-    if latest is not None and latest.sha256 == digest:
+    before = sealing.opened(latest.document) if latest else None
+    if latest is not None and before == document:
         return _Written(policy, place, Action.UNCHANGED, latest.number, before)
     number = latest.number + 1 if latest else 1
+    # The digest is over the sealed form: it names the row, and nobody can try passwords on it.
+    body = sealing.sealed(document)
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
     session.add(
         PolicyRevision(
             policy_id=policy.id,
@@ -278,7 +279,7 @@ def _shown(session: Session, scope: Scope, *, name: str | None = None) -> list[S
             revision=number,
             latest=latest,
             released=released,
-            document=document,
+            document=sealing.hidden(document),
             created_at=created_at,
             created_by=operator,
         )

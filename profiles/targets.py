@@ -1,77 +1,47 @@
 """Who should have what: from policies and the ledger to the desired manifest of each tablet, set by set.
 
-Tablets are grouped in SQL by the chain of revisions that speaks to them and by their facts, so 15,000 of them compile a
-handful of manifests. It wakes who must change, and sends nothing itself.
+Tablets that the same revisions and exceptions speak to share one manifest; what has been compiled before is not
+compiled again (`drafts`). It wakes who must change, and sends nothing itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlmodel import Session
 
-from mdm import jobs
+from mdm import clock, jobs
 from mdm.commands import artifacts
 from mdm.devices import wakeups
-from mdm.devices.models import EnrollmentStatus, Lane
+from mdm.devices.models import Lane
 from mdm.jobs import Job
 from mdm.platform import Platform
+from profiles import chains, drafts
+from profiles.compiled import Facts
 from profiles.compilers import compiler
-from profiles.layers import Effective, Said, check_sizes, effective
-from profiles.policy import read
+from profiles.layers import Effective, Excepted, Said, check_sizes, effective
+from profiles.sections import Sections
 
 BULK_FROM = 100
 """Changes to this many tablets or more wait behind people's single requests."""
-
-# A tablet gets of each policy the revision of the latest rollout that named it, unless a later one released the
-# policy to its whole layer. Rollout ids are UUIDv7, so they order by time.
-_GROUPS = """
-WITH pin AS (
-    SELECT DISTINCT ON (t.device_id, r.policy_id) t.device_id, r.policy_id, r.revision
-    FROM rollout r JOIN rollout_target t ON t.rollout_id = r.id
-    WHERE NOT r.whole_layer AND t.device_id = ANY(:ids)
-      AND NOT EXISTS (SELECT 1 FROM rollout w WHERE w.policy_id = r.policy_id AND w.whole_layer AND w.id > r.id)
-    ORDER BY t.device_id, r.policy_id, r.id DESC
-), spoken AS (
-    SELECT d.id AS device_id, p.id AS policy_id, p.released
-    FROM device d CROSS JOIN policy p WHERE d.id = ANY(:ids) AND p.layer = 'fleet'
-    UNION ALL
-    SELECT d.id, p.id, p.released
-    FROM device d JOIN policy p ON p.school_id = d.school_id WHERE d.id = ANY(:ids) AND p.layer = 'school'
-    UNION ALL
-    SELECT d.id, p.id, p.released
-    FROM device d JOIN holder h ON h.id = d.holder_id JOIN policy p ON p.class_id = h.class_id
-    WHERE d.id = ANY(:ids) AND p.layer = 'class'
-    UNION ALL
-    SELECT d.id, p.id, p.released
-    FROM device d JOIN policy p ON p.device_id = d.id WHERE d.id = ANY(:ids) AND p.layer = 'tablet'
-), chain AS (
-    SELECT device_id,
-           array_agg(policy_id ORDER BY policy_id) AS policies,
-           array_agg(coalesce(pin.revision, released) ORDER BY policy_id) AS revisions
-    FROM spoken LEFT JOIN pin USING (device_id, policy_id)
-    WHERE coalesce(pin.revision, released) IS NOT NULL
-    GROUP BY device_id
-)
-SELECT d.platform, e.supervised, e.os_version, e.desired_manifest,
-       coalesce(chain.policies, '{}'), coalesce(chain.revisions, '{}'),
-       array_agg(d.id ORDER BY d.id),
-       coalesce(array_agg(d.id ORDER BY d.id) FILTER (WHERE e.status = :active AND d.state <> 'retired'), '{}')
-FROM device d JOIN enrollment e ON e.device_id = d.id LEFT JOIN chain ON chain.device_id = d.id
-WHERE d.id = ANY(:ids)
-GROUP BY 1, 2, 3, 4, 5, 6
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
     """Tablets that nothing relevant tells apart, with what they should hold now."""
 
+    platform: Platform
+    facts: Facts
     chain: tuple[tuple[int, int], ...]
     """Pairs of policy id and revision number."""
+    names: drafts.Chain
+    policy: Effective
     held: bytes | None
     """Their desired manifest until now."""
     wanted: artifacts.Draft
+    turns_at: datetime | None
+    """When the clock alone changes what they should hold."""
     device_ids: tuple[int, ...]
     active_ids: tuple[int, ...]
     """Those of them that can be woken."""
@@ -93,42 +63,59 @@ def groups(session: Session, device_ids: Sequence[int], *, strict: bool = False)
 
     `strict` refuses layers that are too long together (Invalid); otherwise the compiler cuts and says so.
     """
-    rows = session.execute(text(_GROUPS), {"ids": list(device_ids), "active": EnrollmentStatus.ACTIVE.value}).all()
-    chains = {_chain(row[4], row[5]) for row in rows}
-    merged = _effective(session, chains)
+    found = chains.spoken_to(session, device_ids)
+    names = chains.learn(session, found)
+    return [group for spoken in found for group in _grouped(session, spoken, names, strict=strict)]
+
+
+def _grouped(session: Session, spoken: chains.Spoken, names: chains.Names, *, strict: bool) -> list[Group]:
+    chain = names.chain(spoken)
+    policy = drafts.merged(chain)
     if strict:
-        for policy in merged.values():
-            check_sizes(policy.sections)
-    drafts: dict[tuple[object, ...], artifacts.Draft] = {}
-    found = []
-    for platform_name, supervised, os_version, held, policies, revisions, ids, active in rows:
-        platform, chain = Platform(platform_name), _chain(policies, revisions)
-        compiling = compiler(platform)
-        facts = compiling.facts(supervised=supervised, os_version=os_version or None)
-        if (platform, chain, facts) not in drafts:
-            outcome = compiling.compile_policy(merged[chain].sections, facts)
-            drafts[platform, chain, facts] = artifacts.draft(
-                platform,
-                [artifacts.Parcel(artifact.identifier, artifact.body) for artifact in outcome.artifacts],
-                [(wish.pointer, wish.reason) for wish in outcome.cannot],
-            )
-        wanted = drafts[platform, chain, facts]
-        found.append(Group(chain, None if held is None else bytes(held), wanted, tuple(ids), tuple(active)))
-    return found
+        check_sizes(policy.sections)
+    sections, turns_at = at_this_hour(policy.sections, clock.now())
+    turns = [moment for moment in (turns_at, names.expires_at(spoken)) if moment is not None]
+    facts = compiler(spoken.platform).facts(supervised=spoken.supervised, os_version=spoken.os_version)
+    return [
+        Group(
+            platform=spoken.platform,
+            facts=each,
+            chain=spoken.revisions,
+            names=chain,
+            policy=policy,
+            held=spoken.held,
+            wanted=drafts.draft(spoken.platform, chain, each, sections, at_exam=sections.exam is not None),
+            turns_at=min(turns, default=None),
+            device_ids=device_ids,
+            active_ids=active_ids,
+        )
+        for each, device_ids, active_ids in _apart(session, spoken, facts, sections)
+    ]
+
+
+def at_this_hour(sections: Sections, now: datetime) -> tuple[Sections, datetime | None]:
+    """Leave out an examination that is not on at this moment, and say when that turns. Compilers know no clock."""
+    sitting = None if sections.exam is None else sections.exam.single_app
+    if sitting is None:
+        return sections, None
+    turns_at = sitting.next_change(now)
+    return (sections if sitting.in_force(now) else sections.model_copy(update={"exam": None})), turns_at
 
 
 def retarget(session: Session, device_ids: Sequence[int] | None = None, *, lane: Lane | None = None) -> int:
-    """Recompute what these tablets (None: all that are marked stale) should hold, and make those due that change.
+    """Recompute what these tablets (None: all that are stale or whose hour has come) should hold; wake who changes.
 
     Returns how many changed. Running rollouts follow: a tablet whose facts changed is still the same rollout's.
     """
     serialise(session)
-    ids = artifacts.hold_still(session, device_ids)
+    ids = artifacts.hold_still(session, _due(session) if device_ids is None else device_ids)
     if not ids:
         return 0
     changed: list[int] = []
     woken: list[int] = []
-    for group in groups(session, ids):
+    found = groups(session, ids)
+    _remember_turns(session, ids, found)
+    for group in found:
         if not group.changes:
             artifacts.settled(session, group.device_ids)
             continue
@@ -156,11 +143,64 @@ def _wake(session: Session, device_ids: Sequence[int], lane: Lane | None) -> Non
         jobs.ring(session, Job.DISPATCH, lane=int(lane))
 
 
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """What one tablet should be, with everything that speaks to it."""
+
+    effective: Effective
+    voices: list[Said | Excepted]
+    platform: Platform
+    supervised: bool | None
+    os_version: str | None
+    cannot: tuple[tuple[str, str], ...]
+
+
+def explained(session: Session, device_id: int) -> Explained | None:
+    """Return the merge of one tablet's layers, who speaks, and what the tablet cannot do; None for an unknown one."""
+    spoken = chains.spoken_to(session, [device_id])
+    names = chains.learn(session, spoken)
+    for each in spoken:
+        (group,) = _grouped(session, each, names, strict=False)
+        heard = drafts.voices(group.names)
+        cannot = group.wanted.cannot
+        return Explained(group.policy, heard, each.platform, each.supervised, each.os_version, cannot)
+    return None
+
+
 def effective_of(session: Session, device_id: int) -> Effective:
     """The merged policy of one tablet, with the names of the policies that decided each field."""
-    for group in groups(session, [device_id]):
-        return _effective(session, {group.chain})[group.chain]
-    return effective([])
+    found = explained(session, device_id)
+    return effective([]) if found is None else found.effective
+
+
+def _apart(
+    session: Session, spoken: chains.Spoken, facts: Facts, sections: Sections
+) -> list[tuple[Facts, tuple[int, ...], tuple[int, ...]]]:
+    """One set for all, unless a text on the screen names each tablet: then one manifest for each."""
+    del session, sections
+    return [(facts, spoken.device_ids, spoken.active_ids)]
+
+
+def _due(session: Session) -> list[int]:
+    """The tablets that are marked stale, and those whose examination or exception has begun or run out."""
+    rows = session.execute(
+        text(
+            "WITH turned AS (DELETE FROM policy_turn WHERE at <= :now RETURNING device_id)"
+            " SELECT device_id FROM turned UNION SELECT device_id FROM enrollment WHERE desired_stale ORDER BY 1"
+        ),
+        {"now": clock.now()},
+    )
+    return [device_id for (device_id,) in rows]
+
+
+def _remember_turns(session: Session, device_ids: Sequence[int], found: Sequence[Group]) -> None:
+    session.execute(text("DELETE FROM policy_turn WHERE device_id = ANY(:ids)"), {"ids": list(device_ids)})
+    for group in found:
+        if group.turns_at is not None:
+            session.execute(
+                text("INSERT INTO policy_turn (device_id, at) SELECT unnest(CAST(:ids AS bigint[])), :at"),
+                {"ids": list(group.device_ids), "at": group.turns_at},
+            )
 
 
 def _follow(session: Session, group: Group, manifest: bytes) -> None:
@@ -178,27 +218,3 @@ def _follow(session: Session, group: Group, manifest: bytes) -> None:
             "ids": list(group.device_ids),
         },
     )
-
-
-def _chain(policies: Sequence[int], revisions: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    return tuple(zip(policies, revisions, strict=True))
-
-
-def _effective(
-    session: Session, chains: set[tuple[tuple[int, int], ...]]
-) -> Mapping[tuple[tuple[int, int], ...], Effective]:
-    """Merge each chain once; the documents of all chains come in one statement."""
-    pairs = sorted({pair for chain in chains for pair in chain})
-    rows = session.execute(
-        text(
-            "SELECT r.policy_id, r.number, r.document FROM policy_revision r"
-            " JOIN unnest(CAST(:policies AS bigint[]), CAST(:numbers AS int[])) AS c (policy_id, number)"
-            " ON r.policy_id = c.policy_id AND r.number = c.number"
-        ),
-        {"policies": [policy for policy, _ in pairs], "numbers": [number for _, number in pairs]},
-    )
-    said = {}
-    for policy_id, number, document in rows:
-        policy = read(document)
-        said[policy_id, number] = Said(policy.name, policy.layer, policy.sections())
-    return {chain: effective([said[pair] for pair in chain]) for chain in chains}

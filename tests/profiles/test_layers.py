@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from mdm.errors import Invalid
 from profiles.layers import Said, check_sizes, effective, merge
-from profiles.policy import Layer, Permission, Sections, Store, Usb
+from profiles.policy import Layer
+from profiles.sections import Permission, Sections, Store, Usb
 
 SWITCH = st.sampled_from([None, Permission.ALLOW, Permission.DENY])
 HOSTS = st.lists(st.sampled_from([f"h{n}.example.com" for n in range(6)]), max_size=4)
@@ -14,6 +15,10 @@ APP = st.fixed_dictionaries(
     {"bundle_id": st.sampled_from(["a.a", "b.b", "c.c"])}, optional={"label": st.sampled_from(["x", "y"])}
 )
 SITE = st.fixed_dictionaries({"url": st.sampled_from(["https://a.jp", "https://b.jp"]), "title": st.just("t")})
+SWITCHES = {
+    name: [field for field, info in part.model_fields.items() if "Permission" in str(info.annotation)]
+    for name, part in (("store", Store), ("usb", Usb))
+}
 
 
 def optional(strategy):
@@ -28,8 +33,8 @@ SECTIONS = st.fixed_dictionaries(
     {},
     optional={
         "apps": optional(st.fixed_dictionaries({"allowlist": some(APP)})),
-        "store": optional(st.fixed_dictionaries({}, optional=dict.fromkeys(Store.model_fields, SWITCH))),
-        "usb": optional(st.fixed_dictionaries({}, optional=dict.fromkeys(Usb.model_fields, SWITCH))),
+        "store": optional(st.fixed_dictionaries({}, optional=dict.fromkeys(SWITCHES["store"], SWITCH))),
+        "usb": optional(st.fixed_dictionaries({}, optional=dict.fromkeys(SWITCHES["usb"], SWITCH))),
         "web_filter": optional(
             st.fixed_dictionaries(
                 {},
