@@ -1,0 +1,1 @@
+"""The compiler for Android: the neutral policy as one policy of the Android Management API."""
