@@ -1,10 +1,11 @@
-"""Policy files: YAML in, checked documents out, with the line of every error.
+"""Policy files: YAML in, checked documents out, with the line of every error; and documents written back as YAML.
 
 It builds plain values from parser events itself, because the usual loaders resolve `no` to false, `0123` to an octal
 number, keep the last of two equal keys and follow aliases; none of that may happen to a policy.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,6 +152,23 @@ def load(text: str) -> list[PolicyDocument]:
     except Invalid as wrong:
         errors = [error | {"detail": _with_line(error, lines)} for error in wrong.errors]
         raise Invalid("the policy file has errors", errors=errors) from None
+
+
+class _Writer(yaml.SafeDumper):
+    """Writes what `parse` reads back as the same values: text that looks like something else goes into quotes."""
+
+
+def _text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    doubtful = text.lower() in _DOUBTFUL or _INTEGER.fullmatch(text) is not None
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style="'" if doubtful else None)
+
+
+_Writer.add_representer(str, _text)
+
+
+def dump(bodies: Sequence[Mapping[str, Any]]) -> str:
+    """Write documents (see `PolicyDocument.body`) as one policy file; `load` gives them back, secrets apart."""
+    return yaml.dump_all(bodies, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=110)
 
 
 def _with_line(error: dict[str, str], lines: dict[str, int]) -> str:

@@ -5,14 +5,17 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    NaiveDatetime,
     PlainSerializer,
     SecretStr,
     SerializationInfo,
     StrictBool,
+    StrictInt,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
@@ -87,13 +90,24 @@ SecretText = Annotated[
     WithJsonSchema({"type": "string", "writeOnly": True, "minLength": 1, "maxLength": MAX_SECRET}),
 ]
 
+
+def _written_moment(value: object) -> object:
+    if isinstance(value, int | float):
+        raise ValueError("write date and time as text, in quotes")  # noqa: TRY004  # pydantic collects ValueErrors
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_moment)]
+"""A moment with its offset from UTC."""
+LocalMoment = Annotated[NaiveDatetime, BeforeValidator(_written_moment)]
+"""A moment of the tablet's own clock, without an offset."""
 BundleId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,254}$")]
 PackageName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+$", max_length=255)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", max_length=253)]
 Address = Annotated[str, AfterValidator(normal_site)]
 """A complete address with https:// or http://."""
 Text = Annotated[str, Field(min_length=1, max_length=100)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 
 
 class AppRef(Part):

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, model_validator
+from pydantic import model_validator
 
-from profiles.sections.base import AppRef, Part, Switch
+from profiles.sections.base import AppRef, Moment, Part, Switch
 from profiles.sections.merging import MergeRule
 
 
@@ -13,9 +13,9 @@ class Sitting(Part):
     """One application from a moment to another; both with their offset from UTC."""
 
     app: AppRef
-    starts_at: AwareDatetime | None = None
+    starts_at: Moment | None = None
     """In quotes, with offset: "2026-12-01T09:00:00+09:00". Left out: at once."""
-    ends_at: AwareDatetime
+    ends_at: Moment
     """The tablet is free again by itself; nobody forgets it in one application."""
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from profiles.sections.base import Demand, Part, Switch
 from profiles.sections.merging import HIGHER, LOWER, MergeRule, ranked
@@ -28,18 +28,18 @@ class Passcode(Part):
         Complexity | None, MergeRule.STRICTEST, ranked(Complexity.LOW, Complexity.MEDIUM, Complexity.HIGH)
     ] = None
     """The least of the system's own levels."""
-    minimum_length: Annotated[int | None, Field(ge=1, le=16), MergeRule.STRICTEST, HIGHER] = None
+    minimum_length: Annotated[StrictInt | None, Field(ge=1, le=16), MergeRule.STRICTEST, HIGHER] = None
     alphanumeric: Demand = None
     """Letters and digits."""
-    complex_characters: Annotated[int | None, Field(ge=0, le=4), MergeRule.STRICTEST, HIGHER] = None
+    complex_characters: Annotated[StrictInt | None, Field(ge=0, le=4), MergeRule.STRICTEST, HIGHER] = None
     """How many characters that are neither letter nor digit."""
-    wipe_after_failures: Annotated[int | None, Field(ge=2, le=11), MergeRule.STRICTEST, LOWER] = None
+    wipe_after_failures: Annotated[StrictInt | None, Field(ge=2, le=11), MergeRule.STRICTEST, LOWER] = None
     """Erases the tablet after so many wrong passcodes. Not for children's tablets."""
-    lock_after_minutes: Annotated[int | None, Field(ge=1, le=15), MergeRule.STRICTEST, LOWER] = None
-    grace_minutes: Annotated[int | None, Field(ge=0, le=240), MergeRule.STRICTEST, LOWER] = None
+    lock_after_minutes: Annotated[StrictInt | None, Field(ge=1, le=15), MergeRule.STRICTEST, LOWER] = None
+    grace_minutes: Annotated[StrictInt | None, Field(ge=0, le=240), MergeRule.STRICTEST, LOWER] = None
     """How long after locking no passcode is asked."""
-    maximum_age_days: Annotated[int | None, Field(ge=1, le=730), MergeRule.STRICTEST, LOWER] = None
-    history: Annotated[int | None, Field(ge=1, le=50), MergeRule.STRICTEST, HIGHER] = None
+    maximum_age_days: Annotated[StrictInt | None, Field(ge=1, le=730), MergeRule.STRICTEST, LOWER] = None
+    history: Annotated[StrictInt | None, Field(ge=1, le=50), MergeRule.STRICTEST, HIGHER] = None
     """How many earlier passcodes cannot be used again."""
     changes: Switch = None
     """Setting, changing and removing the passcode."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from profiles.sections.base import Demand, Part, Switch
 from profiles.sections.merging import LOWER, MergeRule
@@ -41,7 +41,7 @@ class Store(Part):
     """Adding, changing and removing accounts on the tablet."""
     scan_apps: Demand = None
     """Have the system check installed software for harm (R-16)."""
-    app_rating_limit: Annotated[int | None, Field(ge=0, le=1000), MergeRule.STRICTEST, LOWER] = None
+    app_rating_limit: Annotated[StrictInt | None, Field(ge=0, le=1000), MergeRule.STRICTEST, LOWER] = None
     """The highest age rating that is shown, in the store's own numbers: 0 none, 1000 all."""
     rating_region: Annotated[str | None, Field(pattern=r"^[a-z]{2}$"), MergeRule.REPLACE] = None
     """The country whose age ratings count: `jp`."""

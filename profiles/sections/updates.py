@@ -4,12 +4,12 @@ import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, NaiveDatetime
+from pydantic import AfterValidator, Field, StrictInt
 
-from profiles.sections.base import Address, Part, Switch
+from profiles.sections.base import Address, LocalMoment, Part, Switch
 from profiles.sections.merging import HIGHER, NEWER, MergeRule
 
-Minute = Annotated[int, Field(ge=0, le=1439)]
+Minute = Annotated[StrictInt, Field(ge=0, le=1439)]
 """Minutes after midnight, tablet's time."""
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -50,15 +50,15 @@ class Updates(Part):
         str | None, Field(pattern=r"^[1-9][0-9]{0,2}(\.[0-9]{1,3}){0,2}$"), MergeRule.STRICTEST, NEWER
     ] = None
     """The oldest iPadOS version that is good enough, in quotes: "18.5"."""
-    minimum_android_api: Annotated[int | None, Field(ge=21, le=99), MergeRule.STRICTEST, HIGHER] = None
+    minimum_android_api: Annotated[StrictInt | None, Field(ge=21, le=99), MergeRule.STRICTEST, HIGHER] = None
     """The oldest Android API level that is good enough."""
-    deadline: Annotated[NaiveDatetime | None, MergeRule.REPLACE] = None
+    deadline: Annotated[LocalMoment | None, MergeRule.REPLACE] = None
     """When the tablet updates to the minimum by itself, in its own time: "2026-12-20T02:00:00"."""
     details_url: Annotated[Address | None, MergeRule.REPLACE] = None
     """A page that explains the update to the person who holds the tablet."""
     automatic: Annotated[Automatic | None, MergeRule.REPLACE] = None
     """What happens without a deadline."""
-    delay_days: Annotated[int | None, Field(ge=1, le=90), MergeRule.REPLACE] = None
+    delay_days: Annotated[StrictInt | None, Field(ge=1, le=90), MergeRule.REPLACE] = None
     """How long a new version is kept from the tablets."""
     window: Annotated[Window | None, MergeRule.REPLACE] = None
     freezes: Annotated[tuple[Freeze, ...] | None, Field(min_length=1, max_length=10), MergeRule.REPLACE] = None
