@@ -140,7 +140,7 @@ def _of_field(name, field):
 def _of_type(kind, marks=()):
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
-        return _of_type(args[0], kind.__metadata__)
+        return _of_type(args[0], (*marks, *kind.__metadata__))
     if origin in (typing.Union, types.UnionType):
         kinds = [arg for arg in args if arg is not type(None)]
         return st.one_of(*(_of_type(arg, marks) for arg in kinds))
