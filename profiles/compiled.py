@@ -13,6 +13,8 @@ class Facts:
 
     supervised: bool
     os: tuple[int, ...]
+    control_number: str | None = None
+    """Only when the policy names it on the screen: such tablets share neither that artifact nor their manifest."""
 
 
 @dataclass(frozen=True, slots=True)
