@@ -50,6 +50,39 @@ def https_address(text: str) -> str:
     return entry
 
 
+def finds(entry: str, url: str) -> bool:
+    """Say whether an entry of iPadOS's built-in filter is found in a complete address (apple.md section 2).
+
+    Text anywhere in the address counts; an entry that ends in "/" means that path and below.
+    """
+    scheme, rest = _split(entry)
+    url_scheme, url_rest = _split(url)
+    if scheme:
+        return scheme == url_scheme and _begins(rest, url_rest)
+    return rest in url_rest or (rest.endswith("/") and url_rest.endswith(rest[:-1]))
+
+
+def chrome_finds(entry: str, url: str) -> bool:
+    """Say whether an entry of Chrome's list is about a complete address: the host and all below it, and a path's start.
+
+    https://chromium.org/administrators/url-blocklist-filter-format
+    """
+    wanted, given = _ENTRY.fullmatch(entry), _ENTRY.fullmatch(url)
+    if wanted is None or given is None:
+        return False
+    if wanted["scheme"] and wanted["scheme"] != given["scheme"]:
+        return False
+    if wanted["port"] and wanted["port"] != given["port"]:
+        return False
+    host = given["host"].lower()
+    within = host == wanted["host"] or host.endswith("." + wanted["host"])
+    return within and (given["path"] or "/").startswith(wanted["path"] or "/")
+
+
+def _begins(start: str, text: str) -> bool:
+    return text.startswith(start) or (start.endswith("/") and text == start[:-1])
+
+
 def covers(wide: str, narrow: str) -> bool:
     """Say whether every address that `narrow` names is also found by `wide`, as the matching rules read."""
     wide_scheme, wide_rest = _split(wide)

@@ -24,7 +24,6 @@ class SnsMail(Part):
     gmail: Switch = None
     outlook: Switch = None
     """Outlook's mail; the other applications of Microsoft 365 stay."""
-    yahoo_mail: Switch = None
     messages: Switch = None
     """The system's own messages, SMS included where the platform can."""
     rcs_messages: Switch = None
