@@ -90,6 +90,8 @@ def command(kind: Kind, arguments: Mapping[str, Any]) -> Mapping[str, Any]:  # n
             return {"RequestType": "InstalledApplicationList"}
         case Kind.INVENTORY_PROFILES:
             return {"RequestType": "ProfileList"}
+        case Kind.INVENTORY_RESTRICTIONS:
+            return {"RequestType": "Restrictions"}
         case Kind.RENEW_IDENTITY:
             return {"RequestType": "InstallProfile", "Payload": open_argument(arguments["profile"])}
         case _:

@@ -40,19 +40,28 @@ _DIGITS_ONLY: Final = frozenset(("iccid", "eid", "imei"))
 
 def read(document: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Inventory | None]:
     """Return an acknowledged command's result in JSON, or the inventory that it carries; both None when it is bare."""
-    match document:
-        case {"QueryResponses": dict() as responses}:
-            return None, device_information(responses)
-        case {"SecurityInfo": dict() as security}:
-            return None, Inventory(Kind.INVENTORY_SECURITY, to_json(security))
-        case {"InstalledApplicationList": list() as apps}:
-            return None, Inventory(Kind.INVENTORY_APPS, {"apps": to_json(apps)})
-        case {"ProfileList": list() as profiles}:
-            return None, Inventory(Kind.INVENTORY_PROFILES, {"profiles": to_json(profiles)})
+    inventory = _inventory(document)
+    if inventory is not None:
+        return None, inventory
     rest = {key: to_json(value) for key, value in document.items() if key not in _ENVELOPE}
     if not rest or len(json.dumps(rest)) > _RESULT_BYTES:
         return None, None
     return rest, None
+
+
+def _inventory(document: Mapping[str, Any]) -> Inventory | None:
+    match document:
+        case {"QueryResponses": dict() as responses}:
+            return device_information(responses)
+        case {"SecurityInfo": dict() as security}:
+            return Inventory(Kind.INVENTORY_SECURITY, to_json(security))
+        case {"InstalledApplicationList": list() as apps}:
+            return Inventory(Kind.INVENTORY_APPS, {"apps": to_json(apps)})
+        case {"ProfileList": list() as profiles}:
+            return Inventory(Kind.INVENTORY_PROFILES, {"profiles": to_json(profiles)})
+        case {"GlobalRestrictions": dict() as restrictions}:
+            return Inventory(Kind.INVENTORY_RESTRICTIONS, to_json(restrictions))
+    return None
 
 
 def device_information(responses: Mapping[str, Any]) -> Inventory:

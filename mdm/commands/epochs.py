@@ -26,7 +26,8 @@ def begin(session: Session, device_id: int, epoch: int) -> None:
         ),
         {"device": device_id, "epoch": epoch, "wipe": Kind.WIPE.value, "note": _AGAIN},
     )
-    session.execute(text("DELETE FROM device_profile WHERE device_id = :device"), {"device": device_id})
+    for table in ("device_profile", "verification"):
+        session.execute(text(f"DELETE FROM {table} WHERE device_id = :device"), {"device": device_id})
 
 
 def end(session: Session, device_id: int, *, note: str) -> None:

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     INVENTORY_SECURITY = "inventory_security"
     INVENTORY_APPS = "inventory_apps"
     INVENTORY_PROFILES = "inventory_profiles"
+    INVENTORY_RESTRICTIONS = "inventory_restrictions"
     RENEW_IDENTITY = "renew_identity"
 
 
@@ -79,11 +80,13 @@ FACTS: dict[Kind, Facts] = {
     Kind.INVENTORY_SECURITY: Facts(Safety.C, Lane.NORMAL, 7 * _DAY),
     Kind.INVENTORY_APPS: Facts(Safety.C, Lane.NORMAL, 7 * _DAY),
     Kind.INVENTORY_PROFILES: Facts(Safety.C, Lane.NORMAL, 7 * _DAY),
+    Kind.INVENTORY_RESTRICTIONS: Facts(Safety.C, Lane.NORMAL, 7 * _DAY),
     Kind.RENEW_IDENTITY: Facts(Safety.C, Lane.NORMAL, 30 * _DAY),
 }
 """Every kind has its facts; a test holds it."""
 
 INVENTORY = (Kind.INVENTORY_DEVICE, Kind.INVENTORY_SECURITY, Kind.INVENTORY_APPS, Kind.INVENTORY_PROFILES)
+"""What a tablet is asked when it enrols. Its restrictions are asked when there are some (`verification`)."""
 
 
 def safety_of(kind: str) -> Safety:

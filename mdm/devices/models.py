@@ -159,6 +159,42 @@ class DeviceReport(SQLModel, table=True):
     body: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
 
 
+class VerificationStatus(StrEnum):
+    """How far it is proved that a tablet is what it should be, by its own word."""
+
+    ASKED = "asked"
+    """Everything is installed; the tablet has not yet said what it holds."""
+    VERIFIED = "verified"
+    """It holds every profile and enforces every restriction that was wanted."""
+    HEALING = "healing"
+    """Something was missing; it is being handed over once more."""
+    DRIFTED = "drifted"
+    """Something is missing still, after it was handed over twice."""
+    UNSUPPORTED = "unsupported"
+    """Nothing is missing as far as it says, but it does not say everything."""
+
+
+class Verification(SQLModel, table=True):
+    """What a tablet's own lists say about the manifest that it installed; the row of a tablet's latest manifest."""
+
+    __tablename__ = "verification"
+
+    device_id: int = Field(sa_column=Column(BigInteger, ForeignKey("device.id", ondelete="CASCADE"), primary_key=True))
+    manifest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    """It speaks of the tablet only while this is its installed manifest."""
+    status: VerificationStatus = Field(sa_column=Column(String(16), nullable=False))
+    installed_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    """When nothing was left to install; older answers prove nothing."""
+    heard_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """The newest answer that was compared."""
+    healed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When what was missing was handed over again; that happens once for each manifest."""
+    findings: list[dict[str, Any]] = Field(
+        default_factory=list, sa_column=Column(JSONB, nullable=False, server_default="[]")
+    )
+    """What is missing or not proved: `identifier`, `key` (of a restriction, or null) and `what`."""
+
+
 class Wakeup(SQLModel, table=True):
     """A tablet that is due a push. The row exists as long as something waits for it; one push whatever waits."""
 
