@@ -109,8 +109,17 @@ async def _act(fleet: Fleet, tablet: IPad, name: str, body: dict[str, Any]) -> b
             await tablet.check_out()
         case "sim":
             tablet.device.iccid = str(body["iccid"])
+        case "drift":
+            _drift(tablet, loses=list(body.get("loses", ())), ignores=list(body.get("ignores", ())))
         case "enroll":
             await tablet.enroll(await fleet.fetch(str(body["profile"])))
         case _:
             return False
     return True
+
+
+def _drift(tablet: IPad, *, loses: list[str], ignores: list[str]) -> None:
+    """Have a tablet lose these profiles, now and at each installation, and ignore these restrictions, silently."""
+    tablet.device.loses, tablet.device.ignores = loses, ignores
+    for identifier in loses:
+        tablet.device.profiles.pop(identifier, None)

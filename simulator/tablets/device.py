@@ -13,6 +13,7 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from simulator.tablets.profile import BadProfile, parse_profile
+from simulator.tablets.restrictions import total
 
 Answer = dict[str, Any]
 
@@ -35,6 +36,10 @@ class Device:
     place: tuple[float, float] = (35.0, 135.0)
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Installed profiles by PayloadIdentifier: `uuid`, `name`, `sha256`, and `xml` unless it was signed."""
+    loses: list[str] = field(default_factory=list)
+    """PayloadIdentifiers that it acknowledges and does not keep, without a word: a tablet that drifts."""
+    ignores: list[str] = field(default_factory=list)
+    """Restrictions that it does not enforce although a profile holds them."""
     lost_mode: dict[str, str] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     sounds: int = 0
@@ -58,7 +63,10 @@ class Device:
 
 
 WAITS = frozenset(
-    {"InstallProfile", "RemoveProfile", "ProfileList", "DeviceInformation", "SecurityInfo", "InstalledApplicationList"}
+    {
+        *("InstallProfile", "RemoveProfile", "ProfileList", "Restrictions"),
+        *("DeviceInformation", "SecurityInfo", "InstalledApplicationList"),
+    }
 )
 """What a locked tablet may answer with NotNow; lock, lost mode and wipe run at once."""
 NEVER_FAILS = frozenset({"EraseDevice", "EnableLostMode", "DisableLostMode", "DeviceLocation", "DeviceLock"})
@@ -72,6 +80,7 @@ _RIGHTS = {
     "EraseDevice": 8,
     "DeviceInformation": 16,
     "InstalledApplicationList": 256,
+    "Restrictions": 512,
     "SecurityInfo": 1024,
     "Settings": 2048,
 }
@@ -112,6 +121,9 @@ def _install_profile(device: Device, command: dict[str, Any], _rights: int) -> A
         document = parse_profile(body)
     except BadProfile as error:
         return failed(str(error), 4001, "MCInstallationErrorDomain")
+    if document["PayloadIdentifier"] in device.loses:
+        device.profiles.pop(document["PayloadIdentifier"], None)
+        return {}
     device.profiles[document["PayloadIdentifier"]] = {
         "uuid": document["PayloadUUID"],
         "name": document.get("PayloadDisplayName", ""),
@@ -142,6 +154,11 @@ def _profile_list(device: Device, _command: dict[str, Any], _rights: int) -> Ans
             for identifier, profile in sorted(device.profiles.items())
         ]
     }
+
+
+def _restrictions(device: Device, _command: dict[str, Any], _rights: int) -> Answer:
+    held = [profile["xml"] for profile in device.profiles.values()]
+    return {"GlobalRestrictions": total(held, ignores=device.ignores)}
 
 
 def _grouped(digits: str) -> str:
@@ -271,6 +288,7 @@ _ACTS: dict[str, Callable[[Device, dict[str, Any], int], Answer]] = {
     "InstallProfile": _install_profile,
     "RemoveProfile": _remove_profile,
     "ProfileList": _profile_list,
+    "Restrictions": _restrictions,
     "DeviceInformation": _device_information,
     "SecurityInfo": _security_info,
     "InstalledApplicationList": _apps,

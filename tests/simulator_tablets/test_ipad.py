@@ -117,6 +117,46 @@ def test_commands_are_answered_as_the_state_of_the_tablet_demands(town, device, 
     play(town, scene, device)
 
 
+RESTRICTED = payload("com.apple.applicationaccess", "jp.example.apps.r", allowChat=False, blockedAppBundleIDs=["b"])
+
+
+def test_restrictions_are_the_sum_of_what_is_installed(town):
+    """Switches and lists in the groups of Apple's schema; one that the tablet ignores stands open."""
+
+    async def scene(t: Town) -> None:
+        more = payload("com.apple.applicationaccess", "jp.example.more.r", allowChat=True, blockedAppBundleIDs=["a"])
+        for identifier, content in (("jp.example.apps", RESTRICTED), ("jp.example.more", more)):
+            t.door.order(
+                "InstallProfile", Payload=plistlib.dumps(payload("Configuration", identifier, PayloadContent=[content]))
+            )
+        asked = t.door.order("Restrictions")
+        await t.tablet.check_in()
+        assert t.door.result_of(asked)["GlobalRestrictions"] == {
+            "restrictedBool": {"allowChat": {"value": False}},
+            "union": {"blockedAppBundleIDs": {"values": ["a", "b"]}},
+        }
+        t.tablet.device.ignores = ["allowChat"]
+        asked = t.door.order("Restrictions")
+        await t.tablet.check_in()
+        assert t.door.result_of(asked)["GlobalRestrictions"]["restrictedBool"] == {"allowChat": {"value": True}}
+
+    play(town, scene)
+
+
+def test_a_tablet_that_drifts_acknowledges_what_it_does_not_keep(town):
+    """Only its own list tells."""
+
+    async def scene(t: Town) -> None:
+        t.tablet.device.loses = ["jp.example.apps"]
+        installed = t.door.order("InstallProfile", Payload=CONFIGURATION)
+        listed = t.door.order("ProfileList")
+        await t.tablet.check_in()
+        assert t.door.result_of(installed)["Status"] == "Acknowledged"
+        assert t.door.result_of(listed)["ProfileList"] == []
+
+    play(town, scene)
+
+
 def test_access_rights_bound_what_is_told(town):
     """Without the network right the SIM stays unsaid; without the erase right nothing is erased."""
 
