@@ -180,7 +180,7 @@ class Exchange:
         """Look once more in a moment, outside of this batch: nobody else waits for a row that is held.
 
         A tablet that was just pushed asks while the transaction that noted the push is still open; sent away with
-        nothing it would sleep until the next push.
+        nothing it would sleep until the next push. One that has just become complete has questions waiting for it.
         """
         if future.done():
             return

@@ -18,9 +18,12 @@ _KNOWN: Final = frozenset(kind.value for kind in Kind)
 
 
 class Held(Enum):
-    """Another transaction holds the tablet's row: ask again in a moment."""
+    """Nothing can be said yet: ask again in a moment."""
 
     ROW = "row"
+    """Another transaction holds the tablet's row."""
+    QUESTIONS = "questions"
+    """Its profiles have just become complete; what is asked about them waits among the commands."""
 
 
 Outcome = Handout | Stranger | Unwanted | Held
@@ -94,4 +97,6 @@ async def _hand_profiles(
             found.outcomes[number] = work.handed[device_id]
         elif device_id in work.skipped:
             found.outcomes[number] = Held.ROW
+        elif device_id in work.asked:
+            found.outcomes[number] = Held.QUESTIONS
     found.resting.extend(work.resting)

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 
+from mdm.commands import verification
 from mdm.commands.models import ProfileStatus
 
 _MANIFESTS_KEPT: Final = 4096
@@ -97,6 +98,8 @@ class Work:
     """Device id, generation of its wake-up, whether something was put off."""
     skipped: frozenset[int]
     """Another transaction holds the tablet's row: nothing was decided."""
+    asked: frozenset[int] = frozenset()
+    """Everything is installed, and questions about it now wait among the commands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,17 +217,20 @@ async def hand_out(connection: AsyncConnection[Any], shelf: Shelf, asking: Mappi
             rests.append((one, step))
         else:
             steps.append((one, step, _command_id(step, holds.get(step.identifier))))
+    # Before wake-ups are touched: whoever asks people's questions takes the two in the same order.
+    asked = await _write_complete(connection, [one for one, rest in rests if rest is Rest.COMPLETE])
     await _write_steps(connection, steps)
-    await _write_complete(connection, [one for one, rest in rests if rest is Rest.COMPLETE])
     bodies = await shelf.bodies(connection, {step.artifact for _, step, _ in steps if step.artifact is not None})
     handed = {
         one.device_id: ProfileHandout(command_id, step.identifier, bodies[step.artifact] if step.artifact else None)
         for one, step, command_id in steps
     }
     resting = [
-        (one.device_id, one.generation, rest is Rest.POSTPONED) for one, rest in rests if one.generation is not None
+        (one.device_id, one.generation, rest is Rest.POSTPONED)
+        for one, rest in rests
+        if one.generation is not None and one.device_id not in asked
     ]
-    return Work(handed, resting, skipped)
+    return Work(handed, resting, skipped, asked)
 
 
 def _command_id(step: Step, standing: Held | None) -> UUID:
@@ -266,7 +272,11 @@ async def _write_steps(connection: AsyncConnection[Any], steps: Sequence[tuple[_
         await connection.execute(_AWAKE, (woken,))
 
 
-async def _write_complete(connection: AsyncConnection[Any], done: Sequence[_Standing]) -> None:
-    if done:
-        rows = [{"device_id": one.device_id, "desired": one.desired.hex()} for one in done]
-        await connection.execute(_COMPLETE, (json.dumps(rows),))
+async def _write_complete(connection: AsyncConnection[Any], done: Sequence[_Standing]) -> frozenset[int]:
+    """Note that nothing is left to install, and return the tablets that are now asked to prove it."""
+    if not done:
+        return frozenset()
+    rows = [{"device_id": one.device_id, "desired": one.desired.hex()} for one in done]
+    await connection.execute(_COMPLETE, (json.dumps(rows),))
+    uncalled = [one.device_id for one in done if one.generation is None]
+    return await verification.ask(connection, {one.device_id: one.desired for one in done}, uncalled=uncalled)
