@@ -25,6 +25,8 @@ class Job(StrEnum):
     """Recompute what tablets should be: `device_ids`, or all that are marked stale when absent."""
     ADVANCE_ROLLOUTS = "advance_rollouts"
     """Settle the numbers of running rollouts and end the finished ones."""
+    VERIFY = "verify"
+    """Compare what tablets say they hold with what they should hold; heal or report what drifted."""
     UPKEEP = "upkeep"
     """Renew identities, revoke replaced ones, drop expired tickets and sessions."""
 
@@ -34,6 +36,7 @@ QUEUES: dict[Job, str] = {
     Job.SWEEP: "sweep",
     Job.RETARGET: "sync",
     Job.ADVANCE_ROLLOUTS: "sync",
+    Job.VERIFY: "sync",
     Job.UPKEEP: "sweep",
 }
 URGENT_QUEUE = "urgent"

@@ -19,7 +19,7 @@ from mdm import db
 from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from mdm.settings import get_settings
-from profiles import rollouts, targets
+from profiles import drift, rollouts, targets
 from workers import dispatch, sweep, upkeep
 from workers.schedule import SCHEDULE
 
@@ -105,6 +105,15 @@ def advance_rollouts() -> None:
     """End the rollouts that are through."""
     with db.transaction() as session:
         rollouts.advance(session)
+
+
+@app.task(name=Job.VERIFY.value)  # type: ignore[untyped-decorator]
+def verify() -> None:
+    """Compare what tablets have answered, some hundred at a time."""
+    settled = drift.AT_ONCE
+    while settled >= drift.AT_ONCE:
+        with db.transaction() as session:
+            settled = drift.check(session).total()
 
 
 @app.task(name=Job.UPKEEP.value)  # type: ignore[untyped-decorator]

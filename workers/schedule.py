@@ -19,6 +19,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "sweep": _every(15, Job.SWEEP),
     "retarget": _every(30, Job.RETARGET),
     "rollouts": _every(10, Job.ADVANCE_ROLLOUTS),
+    "verify": _every(20, Job.VERIFY),
     "upkeep": _every(600, Job.UPKEEP),
 }
 """Beat's entries."""
