@@ -37,6 +37,8 @@ class ShownRollout:
     ended_at: datetime | None
     counts: Mapping[str, int]
     """Tablets by stage (see `progress.Stage`); every stage is present."""
+    proofs: Mapping[str, int]
+    """Installed tablets by what their own lists prove (see `VerificationStatus`); every status is present."""
     reasons: list[progress.Reason]
     cannot: list[progress.Shortfall]
     """What its tablets cannot do, counted even where everything else is installed."""
@@ -228,6 +230,7 @@ def _shown(session: Session, principal: Principal, rollout: Rollout, policy: Pol
         rollout.created_at,
         rollout.ended_at,
         counts,
+        {status.value: n for status, n in progress.proofs(session, rollout.id, principal.scope).items()},
         progress.reasons(session, rollout.id, principal.scope),
         progress.cannot(session, rollout.id, principal.scope),
         None if rollout.ended_at else _expected_end(rollout.created_at, counts),

@@ -24,12 +24,16 @@ def list_(
         str | None, typer.Option("--state", help="stock, issued, lost, repair, returned, retired.")
     ] = None,
     enrollment: Annotated[str | None, typer.Option("--enrollment", help="absent, pending, active, ended.")] = None,
+    verification: Annotated[
+        str | None, typer.Option("--verification", help="asked, verified, healing, drifted, unsupported.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many.")] = None,
     as_json: _Json = False,
 ) -> None:
     """List tablets by control number; all filters that are given must fit."""
     filters: dict[str, Any] = {"q": q, "school": school, "year": year, "class": class_name}
-    filters |= {"state": state, "enrollment": enrollment, "limit": min(limit or 500, 500)}
+    filters |= {"state": state, "enrollment": enrollment, "verification": verification}
+    filters["limit"] = min(limit or 500, 500)
     found: list[dict[str, Any]] = []
     with connected() as api:
         for device in api.each(_PATH, **filters):
@@ -103,5 +107,11 @@ def _lines(device: dict[str, Any]) -> list[tuple[str, Any]]:
     lines += [(name.replace("_", " "), enrollment[name]) for name in ("epoch", "supervised", "os_version", "lost_mode")]
     lines += [(name.replace("_", " "), enrollment[name] or "-") for name in ("enrolled_at", "last_seen_at")]
     lines.append(("policy", "installed" if enrollment["up_to_date"] else "not all installed"))
+    again = f", handed over again {device['healed_at']}" if device["healed_at"] else ""
+    lines.append(("proof", f"{enrollment['verification'] or '-'}{again}"))
+    lines += [
+        (finding["what"], " ".join(filter(None, (finding["identifier"], finding["key"]))))
+        for finding in device["findings"]
+    ]
     lines += [(f"report {report['kind']}", report["received_at"]) for report in device["reports"]]
     return lines

@@ -120,6 +120,8 @@ def _numbers(found: dict[str, Any]) -> str:
 def _print(found: dict[str, Any]) -> None:
     print(f"{found['id']}  {_headline(found)}")
     print(f"  {_numbers(found)}")
+    if proved := ", ".join(f"{number} {status}" for status, number in found["proofs"].items() if number):
+        print(f"  by their own word: {proved}")
     for why in found["reasons"]:
         # A tablet's own words: nothing in them may steer the terminal.
         reason = "".join(letter if letter.isprintable() else " " for letter in why["reason"])

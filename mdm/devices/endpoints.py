@@ -12,7 +12,7 @@ from mdm.auth.access import Support, Viewer
 from mdm.auth.models import Role
 from mdm.db import SessionDep
 from mdm.devices import search
-from mdm.devices.models import EnrollmentStatus, LedgerState
+from mdm.devices.models import EnrollmentStatus, LedgerState, VerificationStatus
 from mdm.devices.search import Filters, Found
 from mdm.errors import NotFound
 from mdm.organization import holders
@@ -43,6 +43,9 @@ class EnrollmentOut(BaseModel):
     product: str = Field(examples=["iPad13,18"])
     lost_mode: bool = Field(description="What the tablet itself last said.")
     up_to_date: bool = Field(description="Everything that the policy wants is installed.")
+    verification: VerificationStatus | None = Field(
+        description="Whether the tablet's own lists prove that; null until everything is installed."
+    )
     enrolled_at: datetime | None
     last_seen_at: datetime | None
     last_push_at: datetime | None
@@ -76,10 +79,20 @@ class ReportOut(BaseModel):
     received_at: datetime
 
 
+class FindingOut(BaseModel):
+    """One thing that is not on the tablet as it should be, or that the tablet does not prove."""
+
+    identifier: str = Field(examples=["tabane.policy.usb"])
+    key: str | None = Field(examples=["allowHostPairing"], description="Of a restriction; null is the whole profile.")
+    what: str = Field(examples=["missing"], description="missing, other, loosened; or unreported, refused.")
+
+
 class DeviceDetailOut(DeviceOut):
-    """A tablet, and which inventory answers it has given."""
+    """A tablet, which inventory answers it has given, and what they say against it."""
 
     reports: list[ReportOut]
+    findings: list[FindingOut] = Field(description="Why it drifted, or what is not proved.")
+    healed_at: datetime | None = Field(description="When what had drifted was handed over again; that is done once.")
 
 
 class DevicePatch(BaseModel):
@@ -112,8 +125,11 @@ def _filters(
     class_name: Annotated[str | None, Query(alias="class", max_length=32)] = None,
     state: LedgerState | None = None,
     enrollment: EnrollmentStatus | None = None,
+    verification: VerificationStatus | None = None,
 ) -> Filters:
-    return Filters(q, control_number, serial, imei, iccid, user_id, school, year, class_name, state, enrollment)
+    return Filters(
+        q, control_number, serial, imei, iccid, user_id, school, year, class_name, state, enrollment, verification
+    )
 
 
 def shown(found: Found) -> DeviceOut:
@@ -136,6 +152,7 @@ def _fields(found: Found) -> dict[str, object]:
             product=found.product or "",
             lost_mode=found.lost_mode,
             up_to_date=found.up_to_date,
+            verification=found.verification,
             enrolled_at=found.enrolled_at,
             last_seen_at=found.last_seen_at,
             last_push_at=found.last_push_at,
@@ -158,7 +175,8 @@ def show_device(session: SessionDep, principal: Viewer, device_id: int) -> Devic
     """Show one tablet."""
     found = search.one(session, principal.scope, device_id)
     reports = [ReportOut.model_validate(report) for report in search.reports(session, device_id)]
-    return DeviceDetailOut(**_fields(found), reports=reports)
+    findings = [FindingOut.model_validate(finding) for finding in found.findings or ()]
+    return DeviceDetailOut(**_fields(found), reports=reports, findings=findings, healed_at=found.healed_at)
 
 
 @router.patch("/{device_id}", operation_id="change_device")

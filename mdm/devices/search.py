@@ -11,7 +11,7 @@ from sqlmodel import Session
 from mdm.auth.principal import SCOPE_SQL, Scope
 from mdm.devices import identifiers
 from mdm.devices.ledger import hold
-from mdm.devices.models import EnrollmentStatus, LedgerState
+from mdm.devices.models import EnrollmentStatus, LedgerState, VerificationStatus
 from mdm.errors import NotFound
 
 _COLUMNS = (
@@ -19,11 +19,15 @@ _COLUMNS = (
     " s.name AS school_name, d.holder_id, h.user_id, c.year, c.name AS class_name, d.lease_contract, d.state,"
     " d.updated_at, coalesce(e.status, 'absent') AS enrollment, e.epoch, e.supervised, e.os_version, e.product,"
     " coalesce(e.lost_mode, false) AS lost_mode, e.enrolled_at, e.last_seen_at, e.last_push_at,"
-    " e.desired_manifest IS NOT NULL AND e.desired_manifest IS NOT DISTINCT FROM e.installed_manifest AS up_to_date"
+    " e.desired_manifest IS NOT NULL AND e.desired_manifest IS NOT DISTINCT FROM e.installed_manifest AS up_to_date,"
+    " v.status AS verification, v.healed_at, v.findings"
 )
 _TABLES = (
     "device d JOIN school s ON s.id = d.school_id LEFT JOIN holder h ON h.id = d.holder_id"
     " LEFT JOIN school_class c ON c.id = h.class_id LEFT JOIN enrollment e ON e.device_id = d.id"
+    # It speaks of what the tablet should hold now, and only once that was installed.
+    " LEFT JOIN verification v ON v.device_id = d.id AND e.status = 'active' AND v.manifest = e.desired_manifest"
+    " AND (v.manifest = e.installed_manifest OR v.status = 'healing')"
 )
 
 
@@ -43,6 +47,7 @@ class Filters:
     class_name: str | None = None
     state: LedgerState | None = None
     enrollment: EnrollmentStatus | None = None
+    verification: VerificationStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,10 @@ class Found:
     last_seen_at: datetime | None
     last_push_at: datetime | None
     up_to_date: bool
+    verification: VerificationStatus | None
+    """None until everything is installed, and where there is nothing to install."""
+    healed_at: datetime | None
+    findings: list[dict[str, Any]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,7 @@ def _conditions(filters: Filters) -> tuple[list[str], dict[str, Any]]:
         "c.name": filters.class_name,
         "d.state": filters.state.value if filters.state else None,
         "coalesce(e.status, 'absent')": filters.enrollment.value if filters.enrollment else None,
+        "v.status": filters.verification.value if filters.verification else None,
     }
     conditions, parameters = [], {}
     for number, (column, value) in enumerate(exact.items()):
@@ -183,4 +193,6 @@ def set_state(session: Session, scope: Scope, device_id: int, state: LedgerState
 
 
 def _found(row: Mapping[str, Any]) -> Found:
-    return Found(**{**row, "state": LedgerState(row["state"]), "enrollment": EnrollmentStatus(row["enrollment"])})
+    verification = None if row["verification"] is None else VerificationStatus(row["verification"])
+    enums = {"state": LedgerState(row["state"]), "enrollment": EnrollmentStatus(row["enrollment"])}
+    return Found(**{**row, **enums, "verification": verification})
