@@ -81,6 +81,8 @@ def draft(platform: Platform, chain: Chain, facts: Facts, sections: Sections, *,
 
     `sections` are the chain's, with the examination taken out when `at_exam` is false.
     """
+    if facts.control_number is not None:  # nobody shares it: keeping it would push out what is shared
+        return compiled(platform, sections, facts)
     key = (platform, chain, facts, at_exam)
     return _drafts.get(key) or _drafts.put(key, compiled(platform, sections, facts))
 

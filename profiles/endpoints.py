@@ -12,7 +12,7 @@ from mdm.api import Page, Paging, page_of
 from mdm.auth import Administrator, Principal, Viewer
 from mdm.db import SessionDep
 from mdm.errors import NotFound
-from profiles import places, policies, rollouts, targets
+from profiles import places, plans, policies, rollouts, targets
 from profiles.lint import Doubt, doubts
 from profiles.policy import Layer, LayerKind, PolicyDocument, Sections, read_all
 
@@ -87,9 +87,9 @@ def validate(body: Documents, _principal: Viewer) -> list[Checked]:
 
 
 @router.post("/policies/plan", operation_id="planPolicies", summary="Say what documents would change")
-def plan(body: Documents, session: SessionDep, principal: Administrator) -> policies.Plan:
+def plan(body: Documents, session: SessionDep, principal: Administrator) -> plans.Plan:
     """Say what applying and rolling out would change, and for how many tablets; stores nothing."""
-    return policies.plan(session, principal, body.checked())
+    return plans.plan(session, principal, body.checked())
 
 
 @router.post("/policies", operation_id="applyPolicies", summary="Store policy documents")

@@ -1,9 +1,15 @@
-"""Doubts about a policy that is valid: things its author most likely did not mean. They warn and never refuse."""
+"""What a valid policy does that its author hardly meant: doubts, which warn, and harms, which stop until overridden.
 
-from collections.abc import Iterator
+Pure. A harm is judged on what tablets would really have, after all layers; who stops for it is `plans`.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from profiles.policy import Apps, Permission, Sections, WebFilter, pointer
+from mdm.platform import Platform
+from profiles.policy import pointer
+from profiles.sections import AppRef, Apps, Permission, Sections, WebFilter
 from profiles.urls import covers
 
 SETTINGS_APP = "com.apple.Preferences"
@@ -15,6 +21,127 @@ class Doubt:
 
     pointer: str
     detail: str
+
+
+class Code(StrEnum):
+    """The harms, under the names by which they are overridden."""
+
+    OWN_SERVER = "own-server-blocked"
+    """The filter stops our own server: the tablet could not be mended any more."""
+    PUSH = "push-blocked"
+    """The filter stops the vendor's push service: nothing wakes the tablet."""
+    SIGN_IN = "sign-in-blocked"
+    """Nobody can sign in to lessons."""
+    LEARNING = "learning-blocked"
+    """A learning service of the district does not open (R-05)."""
+    NO_SETTINGS = "allowlist-without-settings"
+    """Nobody can join a network, and a tablet off the network stays so."""
+    NO_REQUIRED = "allowlist-without-required-app"
+    """An application is installed that cannot be opened."""
+    UNINSTALLS = "uninstalls-apps"
+    """Applications go, with what pupils made in them."""
+    NO_CANARY = "no-canary"
+    """The line itself changes on a whole layer at once, and was not seen to work on any tablet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """One harm: its code, the pointer to the field, and a sentence."""
+
+    code: Code
+    pointer: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Essential:
+    """A host that must stay reachable: which harm it is when it is not, and whose it is."""
+
+    code: Code
+    host: str
+    what: str
+
+
+_NAME_FIELD = {"apple": "bundle_id", "android": "package"}
+
+LINE = (
+    "/cellular/apns",
+    "/vpn_proxy/proxy",
+    "/vpn_proxy/always_on",
+    "/wifi/only_these",
+    "/wifi/adding",
+    "/wifi/weakest",
+    "/web_filter/dns",
+)
+"""Fields through which a mistake leaves tablets without any network; such a change goes to a few tablets first."""
+
+
+def harms(sections: Sections, essentials: Sequence[Essential]) -> list[Harm]:
+    """What an effective policy would do to lessons and to our hold on the tablet."""
+    found: list[Harm] = []
+    if sections.apps is not None:
+        found += _closed_apps(sections.apps)
+    if (web := sections.web_filter) is not None:
+        for essential in essentials:
+            found += _blocked(web, essential, at_exam=sections.exam is not None)
+    return found
+
+
+def harms_of_change(before: Sections, after: Sections, platform: Platform) -> list[Harm]:
+    """What going from one effective policy to another would do: applications lost, the line changed."""
+    found = [
+        Harm(Code.UNINSTALLS, place, f"{name} would be uninstalled") for place, name in _gone(before, after, platform)
+    ]
+    for place in LINE:
+        section, name = place.removeprefix("/").split("/")
+        was, now = (getattr(getattr(each, section), name, None) for each in (before, after))
+        if was != now and now is not None:
+            detail = "it changes the tablets' line; roll it out to a few tablets first and see them answer"
+            found.append(Harm(Code.NO_CANARY, place, detail))
+    return found
+
+
+def _closed_apps(apps: Apps) -> Iterator[Harm]:
+    listed = {app.bundle_id for app in apps.allowlist or () if app.bundle_id}
+    if listed and SETTINGS_APP not in listed:
+        yield Harm(Code.NO_SETTINGS, "/apps/allowlist", f"{SETTINGS_APP} (Settings) is not listed")
+    packages = {app.package for app in apps.allowlist or () if app.package}
+    for app in apps.required or ():
+        for name, names in ((app.bundle_id, listed), (app.package, packages)):
+            if name and names and name not in names:
+                yield Harm(Code.NO_REQUIRED, "/apps/allowlist", f"{name} is required, and not listed")
+
+
+def _blocked(web: WebFilter, essential: Essential, *, at_exam: bool) -> Iterator[Harm]:
+    address = f"https://{essential.host}/"
+    if hit := next((entry for entry in web.deny_list or () if covers(entry, address)), None):
+        detail = f"`{hit}` stops {essential.host} ({essential.what})"
+        yield Harm(essential.code, "/web_filter/deny_list", detail)
+    # Only sites are about what people open, and an examination means to close the rest.
+    opens = any(essential.host in site.url for site in web.only_sites or ())
+    if web.only_sites and not opens and not at_exam and essential.code in (Code.SIGN_IN, Code.LEARNING):
+        detail = f"{essential.host} ({essential.what}) is not among the only sites"
+        yield Harm(essential.code, "/web_filter/only_sites", detail)
+
+
+def _gone(before: Sections, after: Sections, platform: Platform) -> Iterator[tuple[str, str]]:
+    """Applications that the change uninstalls, by the platform's names."""
+    was, now = before.apps or Apps(), after.apps or Apps()
+    yield from (
+        ("/apps/removed", name) for name in sorted(_names(now.removed, platform) - _names(was.removed, platform))
+    )
+    if platform is not Platform.APPLE:
+        # Android's managed Play uninstalls what leaves the list of allowed applications, and what is blocked
+        # (androidmanagement v1: PlayStoreMode.WHITELIST, InstallType.BLOCKED). iPadOS only hides.
+        denied = _names(now.denylist, platform) - _names(was.denylist, platform)
+        yield from (("/apps/denylist", name) for name in sorted(denied))
+        if now.allowlist:
+            left = _names(was.allowlist, platform) - _names(now.allowlist, platform)
+            yield from (("/apps/allowlist", name) for name in sorted(left))
+
+
+def _names(apps: Sequence[AppRef] | None, platform: Platform) -> set[str]:
+    return {name for app in apps or () if (name := getattr(app, _NAME_FIELD[platform.value])) is not None}
 
 
 def doubts(sections: Sections) -> list[Doubt]:

@@ -1,11 +1,12 @@
-"""Policies in the database: plan, apply, show. A revision is never changed, and applying one reaches no tablet.
+"""Policies in the database: store, show. A revision is never changed, and storing one reaches no tablet.
 
 What reaches tablets is a rollout (`rollouts.start`).
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,12 +20,9 @@ from mdm.audit import chain
 from mdm.auth.principal import SCOPE_SQL, Principal, Scope
 from mdm.errors import Conflict, Forbidden, NotFound
 from profiles import places, sealing, targets
-from profiles.changes import Change, changes
-from profiles.lint import Doubt, doubts
 from profiles.models import Layer as LayerColumn
 from profiles.models import Policy, PolicyRevision, Rollout, RolloutState
 from profiles.policy import PolicyDocument
-from profiles.progress import Shortfall
 
 
 class Action(StrEnum):
@@ -33,32 +31,6 @@ class Action(StrEnum):
     NEW = "new"
     CHANGED = "changed"
     UNCHANGED = "unchanged"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What applying one document does, and whom it speaks to."""
-
-    name: str
-    layer: str
-    action: Action
-    revision: int
-    """The revision it becomes, or already is."""
-    changes: list[Change]
-    tablets: int
-    """Tablets of its layer, enrolled or not."""
-    touched: int
-    """Tablets of its layer that would hold something else once the whole file is rolled out."""
-    warnings: list[Doubt]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a file would do once it is applied and rolled out to its layers."""
-
-    steps: list[Step]
-    touched: int
-    cannot: list[Shortfall]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +48,9 @@ class ShownPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class Written:
+    """One document as stored, or as it would be."""
+
     policy: Policy
     place: places.Place
     action: Action
@@ -84,36 +58,21 @@ class _Written:
     before: PolicyDocument | None
 
 
-def plan(session: Session, principal: Principal, documents: Sequence[PolicyDocument]) -> Plan:
-    """Say what applying and rolling out these documents would change, and for how many tablets; writes nothing.
+@contextmanager
+def as_if_rolled_out(
+    session: Session, principal: Principal, documents: Sequence[PolicyDocument]
+) -> Iterator[list[Written]]:
+    """For the block, let the database look as if these documents had been stored and rolled out to their layers.
 
-    It writes into a savepoint that is rolled back, so that a plan is computed by the code that does the work.
+    A savepoint that is rolled back, so that a plan is computed by the code that does the work. Raises as `apply` does.
     """
-    targets.serialise(session)
     with session.begin_nested() as trial:
         written = [_write(session, principal, document) for document in documents]
         for each in written:
             _release(session, each)
         session.flush()
-        members = [places.members(session, each.place, scope=principal.scope) for each in written]
-        everyone = sorted({device for ids in members for device in ids})
-        found = targets.groups(session, everyone, strict=True)
+        yield written
         trial.rollback()
-    touched = {device for group in found if group.changes for device in group.device_ids}
-    steps = [
-        Step(
-            name=document.name,
-            layer=str(document.layer),
-            action=each.action,
-            revision=each.revision,
-            changes=changes(each.before, document),
-            tablets=len(ids),
-            touched=len(touched.intersection(ids)),
-            warnings=doubts(document.sections()),
-        )
-        for document, each, ids in zip(documents, written, members, strict=True)
-    ]
-    return Plan(steps, len(touched), _shortfalls(found))
 
 
 def apply(
@@ -122,8 +81,9 @@ def apply(
     documents: Sequence[PolicyDocument],
     *,
     expected: Mapping[str, int] | None = None,
+    overrides: Sequence[Mapping[str, str]] = (),
 ) -> list[ShownPolicy]:
-    """Store each document that differs as a new revision of its policy; all of them or none.
+    """Store each document that differs as a new revision of its policy; all of them or none. Nothing stops it here.
 
     `expected` holds the revision numbers that a plan showed; Conflict if someone else was faster. Raises Forbidden,
     NotFound (a layer not in the ledger or outside scope) and Conflict (a policy would move, or its place is taken).
@@ -131,7 +91,7 @@ def apply(
     targets.serialise(session)
     stored = []
     for document in documents:
-        written = _write(session, principal, document)
+        written = _write(session, principal, document, overrides=overrides)
         if expected and expected.get(document.name, written.revision) != written.revision:
             raise Conflict(f"policy `{document.name}` was changed since the plan was made; plan again")
         stored.append(show(session, principal, document.name))
@@ -182,7 +142,9 @@ def place_of(session: Session, policy: Policy) -> places.Place:
     return places.Place(LayerColumn(policy.layer), policy.school_id, policy.class_id, policy.device_id, row[0])
 
 
-def _write(session: Session, principal: Principal, document: PolicyDocument) -> _Written:
+def _write(
+    session: Session, principal: Principal, document: PolicyDocument, *, overrides: Sequence[Mapping[str, str]] = ()
+) -> Written:
     place = places.find(session, document.layer, principal.scope)
     if place.layer is LayerColumn.FLEET and not principal.scope.all_schools:
         raise Forbidden("a policy of the fleet is for operators of all schools")
@@ -202,7 +164,7 @@ def _write(session: Session, principal: Principal, document: PolicyDocument) -> 
     assert policy.id is not None
     before = sealing.opened(latest.document) if latest else None
     if latest is not None and before == document:
-        return _Written(policy, place, Action.UNCHANGED, latest.number, before)
+        return Written(policy, place, Action.UNCHANGED, latest.number, before)
     number = latest.number + 1 if latest else 1
     # The digest is over the sealed form: it names the row, and nobody can try passwords on it.
     body = sealing.sealed(document)
@@ -213,12 +175,13 @@ def _write(session: Session, principal: Principal, document: PolicyDocument) -> 
             number=number,
             document=body,
             sha256=digest,
+            overrides=[dict(each) for each in overrides],
             created_by=principal.id,
             created_at=clock.now(),
         )
     )
     session.flush()
-    return _Written(policy, place, Action.CHANGED if latest else Action.NEW, number, before)
+    return Written(policy, place, Action.CHANGED if latest else Action.NEW, number, before)
 
 
 def _found(session: Session, document: PolicyDocument, place: places.Place) -> Policy:
@@ -233,7 +196,7 @@ def _found(session: Session, document: PolicyDocument, place: places.Place) -> P
     return policy
 
 
-def _release(session: Session, written: _Written) -> None:
+def _release(session: Session, written: Written) -> None:
     """Inside a plan's savepoint only: as if it had been rolled out to its whole layer."""
     assert written.policy.id is not None
     written.policy.released = written.revision
@@ -248,14 +211,6 @@ def _release(session: Session, written: _Written) -> None:
             created_at=clock.now(),
         )
     )
-
-
-def _shortfalls(found: Sequence[targets.Group]) -> list[Shortfall]:
-    counts: dict[tuple[str, str], int] = {}
-    for group in found:
-        for wish in group.wanted.cannot:
-            counts[wish] = counts.get(wish, 0) + len(group.device_ids)
-    return [Shortfall(place, reason, count) for (place, reason), count in sorted(counts.items())]
 
 
 def _shown(session: Session, scope: Scope, *, name: str | None = None) -> list[ShownPolicy]:

@@ -5,7 +5,7 @@ compiled again (`drafts`). It wakes who must change, and sends nothing itself.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import text
@@ -176,9 +176,17 @@ def effective_of(session: Session, device_id: int) -> Effective:
 def _apart(
     session: Session, spoken: chains.Spoken, facts: Facts, sections: Sections
 ) -> list[tuple[Facts, tuple[int, ...], tuple[int, ...]]]:
-    """One set for all, unless a text on the screen names each tablet: then one manifest for each."""
-    del session, sections
-    return [(facts, spoken.device_ids, spoken.active_ids)]
+    """One set for all, unless a text on the screen names each tablet: then each has a manifest of its own."""
+    if sections.screen is None or not sections.screen.per_tablet:
+        return [(facts, spoken.device_ids, spoken.active_ids)]
+    rows = session.execute(
+        text("SELECT id, control_number FROM device WHERE id = ANY(:ids) ORDER BY id"), {"ids": list(spoken.device_ids)}
+    )
+    active = set(spoken.active_ids)
+    return [
+        (replace(facts, control_number=number), (device_id,), (device_id,) if device_id in active else ())
+        for device_id, number in rows
+    ]
 
 
 def _due(session: Session) -> list[int]:

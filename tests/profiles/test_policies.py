@@ -6,7 +6,7 @@ from sqlalchemy import text
 from mdm.audit import chain
 from mdm.auth import Role
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
-from profiles import policies, rollouts
+from profiles import plans, policies, rollouts
 from profiles.policies import Action
 from profiles.policy import read
 
@@ -38,7 +38,7 @@ def test_applying_reaches_no_tablet(district, session):
 
 def test_a_plan_says_what_changes_and_for_how_many_and_leaves_no_trace(district, session):
     """Computed by the code that does the work, and rolled back."""
-    plan = policies.plan(
+    plan = plans.plan(
         session, district.principal, [document(), document("six-one", CLASS, usb={"host_pairing": "deny"})]
     )
     assert [(step.name, step.action, step.revision, step.tablets, step.touched) for step in plan.steps] == [
@@ -57,17 +57,17 @@ def test_a_plan_counts_only_tablets_that_would_hold_something_else(district, ses
     """After a rollout the same file touches nobody; an allowance that changes no profile touches nobody either."""
     policies.apply(session, district.principal, [document()])
     rollouts.start(session, district.principal, policy="district", target="fleet")
-    plan = policies.plan(session, district.principal, [document()])
+    plan = plans.plan(session, district.principal, [document()])
     assert (plan.steps[0].action, plan.touched) == (Action.UNCHANGED, 0)
     labelled = document("six-one", CLASS, usb={"external_storage": "allow"})
-    plan = policies.plan(session, district.principal, [labelled])
+    plan = plans.plan(session, district.principal, [labelled])
     assert (plan.steps[0].action, plan.steps[0].tablets, plan.touched) == (Action.NEW, 2, 0), "the fleet denies it"
 
 
 def test_a_plan_tells_what_some_tablets_cannot_do(district, session):
     """Before it is rolled out, not after."""
     district.add_tablet("OLD", "0102", os_version="14.0")
-    plan = policies.plan(
+    plan = plans.plan(
         session, district.principal, [document(apps={"allowlist": [{"bundle_id": "com.apple.Preferences"}]})]
     )
     assert [(gap.pointer, gap.reason, gap.tablets) for gap in plan.cannot] == [
@@ -80,13 +80,13 @@ def test_a_plan_refuses_layers_that_are_too_long_together(district, session):
     wide = document(web_filter={"deny_list": [f"a{n}.jp" for n in range(300)]})
     near = document("six-one", CLASS, web_filter={"deny_list": [f"b{n}.jp" for n in range(300)]})
     with pytest.raises(Invalid) as refusal:
-        policies.plan(session, district.principal, [wide, near])
+        plans.plan(session, district.principal, [wide, near])
     assert refusal.value.errors[0]["pointer"] == "/web_filter/deny_list"
 
 
 def test_someone_faster_between_plan_and_apply_is_noticed(district, session):
     """The revision that a plan showed is the one that is written."""
-    plan = policies.plan(session, district.principal, [document()])
+    plan = plans.plan(session, district.principal, [document()])
     policies.apply(session, district.principal, [document(usb={"host_pairing": "deny"})])
     with pytest.raises(Conflict):
         policies.apply(
