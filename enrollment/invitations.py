@@ -6,6 +6,7 @@ from sqlmodel import Session
 
 from enrollment.apple import invitation as apple
 from enrollment.ca import Admission
+from mdm.errors import Conflict
 from mdm.platform import Platform
 
 
@@ -28,9 +29,11 @@ class Inviter(Protocol):
 
 
 def inviter(platform: Platform) -> Inviter:
-    """Return the module that invites tablets of `platform`."""
+    """Return the module that invites tablets of `platform`; raises Conflict where none can be enrolled yet."""
     match platform:
         case Platform.APPLE:
             return apple
+        case Platform.ANDROID:
+            raise Conflict("Android tablets cannot be enrolled yet")
         case _:
             assert_never(platform)

@@ -7,3 +7,4 @@ class Platform(StrEnum):
     """A platform that Tabane manages."""
 
     APPLE = "apple"
+    ANDROID = "android"

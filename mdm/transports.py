@@ -1,11 +1,15 @@
 """The switchboard of transports: what a platform must offer to be woken, and which module offers it. Nothing else."""
 
 from collections.abc import Sequence
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 from mdm.apple import transport as apple
 from mdm.devices.wakeups import Claim, Result
+from mdm.errors import Conflict
 from mdm.platform import Platform
+
+WAKEABLE: Final = (Platform.APPLE,)
+"""The platforms that have a transport. Tablets of the others cannot be enrolled yet, so none of them falls due."""
 
 
 class Transport(Protocol):
@@ -17,9 +21,11 @@ class Transport(Protocol):
 
 
 def transport_of(platform: Platform) -> Transport:
-    """Return the transport of a platform."""
+    """Return the transport of a platform; raises Conflict for one that has none yet."""
     match platform:
         case Platform.APPLE:
             return apple
+        case Platform.ANDROID:
+            raise Conflict("Android tablets cannot be woken yet")
         case _:
             assert_never(platform)

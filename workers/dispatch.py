@@ -20,7 +20,7 @@ from mdm.devices.models import Lane
 from mdm.devices.wakeups import Claim, Result, Verdict
 from mdm.platform import Platform
 from mdm.settings import get_settings
-from mdm.transports import transport_of
+from mdm.transports import WAKEABLE, transport_of
 from workers.throttle import Throttle, connect
 
 _log = structlog.get_logger(__name__)
@@ -93,7 +93,7 @@ def _drain(lane: Lane, until: float, tally: Counter[str]) -> None:
             wait = wakeups.next_due(session, lane)
             if wait is not None and wait <= _NEAR_S and time.monotonic() >= until:
                 jobs.ring(session, jobs.Job.DISPATCH, urgent=lane is Lane.URGENT, lane=int(lane))
-        held = max(throttle().paused_for(lane, platform) for platform in Platform)
+        held = max(throttle().paused_for(lane, platform) for platform in WAKEABLE)
         if wait is None or wait > _NEAR_S or held > _NEAR_S or time.monotonic() >= until:
             return
         if stopping.wait(min(max(wait, held, nap), 1.0)):
@@ -112,7 +112,7 @@ def _pace(batch: Counter[str], limit: int) -> tuple[int, float]:
 def wake_batch(lane: Lane, *, limit: int = BATCH) -> Counter[str]:
     """Take one batch of a lane from lease to settle."""
     tally: Counter[str] = Counter()
-    if all(throttle().paused_for(lane, platform) > 0 for platform in Platform):
+    if all(throttle().paused_for(lane, platform) > 0 for platform in WAKEABLE):
         return tally
     with db.transaction() as session:
         claims = wakeups.claim_due(session, lane, limit=limit, lease_s=LEASE_S)

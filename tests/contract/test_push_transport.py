@@ -9,14 +9,15 @@ from mdm import settings, vault
 from mdm.apple import transport as apple
 from mdm.devices.models import Lane
 from mdm.devices.wakeups import Claim, Result, Verdict
+from mdm.errors import Conflict
 from mdm.platform import Platform
-from mdm.transports import transport_of
+from mdm.transports import WAKEABLE, transport_of
 from simulator.clouds.apns import ApnsCloud, serving
 from simulator.clouds.apns_script import Answer
 from simulator.clouds.pki import make_push_pki
 
 
-@pytest.fixture(params=list(Platform))
+@pytest.fixture(params=WAKEABLE)
 def platform(request):
     return request.param
 
@@ -110,6 +111,16 @@ def test_a_missing_certificate_is_a_result(platform, service, claims, monkeypatc
     monkeypatch.delenv("TABANE_APPLE__PUSH_CERTIFICATE")
     settings.get_settings.cache_clear()
     assert transport_of(platform).wake(claims) == [Result(Verdict.BROKEN, "no push certificate is set")] * 5
+
+
+def test_only_the_platforms_with_a_transport_say_that_they_have_one():
+    """A platform is either woken or refused by name; none is silently skipped."""
+    for platform in Platform:
+        if platform in WAKEABLE:
+            assert callable(transport_of(platform).wake)
+        else:
+            with pytest.raises(Conflict, match="cannot be woken yet"):
+                transport_of(platform)
 
 
 def test_a_claim_hides_its_secrets(claims):

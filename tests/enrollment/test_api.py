@@ -93,6 +93,7 @@ def test_a_staging_ticket(support):
         ({"school": "e-99"}, 404),
         ({"serial": "LOST2"}, 409),
         ({"serial": "RETIRED5"}, 409),
+        ({"school": "e-01", "platform": "android"}, 409),
     ],
 )
 def test_refusals(support, session, wanted, status):
