@@ -41,8 +41,26 @@ class Documents(_Body):
         return read_all(self.documents, at="/documents")
 
 
-class Apply(Documents):
-    """Documents to store, and the revision numbers that a plan announced."""
+class _Overriding(_Body):
+    overrides: list[str] = Field(
+        default=[], max_length=20, description="Lints that are overridden.", examples=[["learning-blocked"]]
+    )
+    reason: str | None = Field(default=None, max_length=400, description="Why; it goes on record.")
+
+    def taken(self) -> plans.Overrides:
+        """The overrides, as the rules take them."""
+        return plans.Overrides(tuple(self.overrides), self.reason)
+
+
+class Apply(Documents, _Overriding):
+    """Documents to store, and what a plan announced."""
+
+    plan: str | None = Field(
+        default=None, max_length=64, description="The hash of the plan that was agreed to; 409 if it would differ now."
+    )
+    allow_delete: int | None = Field(
+        default=None, ge=0, description="How many tablets may lose something; exactly what the plan counts."
+    )
 
     expected_revisions: dict[str, int] = Field(
         default={}, description="Refuse (409) if a policy would get another revision.", examples=[{"district": 2}]
@@ -69,7 +87,7 @@ class EffectivePolicy(BaseModel):
     )
 
 
-class StartRollout(_Body):
+class StartRollout(_Overriding):
     """What to roll out to whom."""
 
     policy: str = Field(max_length=63, examples=["district"])
@@ -95,7 +113,15 @@ def plan(body: Documents, session: SessionDep, principal: Administrator) -> plan
 @router.post("/policies", operation_id="applyPolicies", summary="Store policy documents")
 def apply(body: Apply, session: SessionDep, principal: Administrator) -> list[policies.ShownPolicy]:
     """Store each document that differs as a new revision, all or none. No tablet is reached: that is a rollout."""
-    return policies.apply(session, principal, body.checked(), expected=body.expected_revisions)
+    return plans.apply(
+        session,
+        principal,
+        body.checked(),
+        expected=body.expected_revisions,
+        plan_hash=body.plan,
+        allow_delete=body.allow_delete,
+        overrides=body.taken(),
+    )
 
 
 @router.get("/policies", operation_id="listPolicies", summary="List policies")
@@ -144,7 +170,14 @@ def effective_policy(
 )
 def start_rollout(body: StartRollout, session: SessionDep, principal: Administrator) -> rollouts.ShownRollout:
     """Set what the target's tablets should hold, in one wave, and make them due a wake-up."""
-    return rollouts.start(session, principal, policy=body.policy, target=body.target, revision=body.revision)
+    return rollouts.start(
+        session,
+        principal,
+        policy=body.policy,
+        target=body.target,
+        revision=body.revision,
+        overrides=body.taken(),
+    )
 
 
 @router.get("/rollouts", operation_id="listRollouts", summary="List rollouts")

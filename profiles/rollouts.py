@@ -17,7 +17,10 @@ from mdm.auth.principal import Principal
 from mdm.devices.models import Lane
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.jobs import Job
-from profiles import places, policies, progress, targets
+from profiles import places, plans, policies, progress, targets
+from profiles.consequences import Severity, harm_done
+from profiles.essentials import essentials
+from profiles.lint import Code
 from profiles.models import Layer as LayerColumn
 from profiles.models import Policy, PolicyRevision, Rollout, RolloutState
 from profiles.progress import Stage
@@ -47,16 +50,24 @@ class ShownRollout:
 
 
 def start(
-    session: Session, principal: Principal, *, policy: str, target: str, revision: int | None = None
+    session: Session,
+    principal: Principal,
+    *,
+    policy: str,
+    target: str,
+    revision: int | None = None,
+    overrides: plans.Overrides = plans.NONE,
 ) -> ShownRollout:
     """Roll a revision (the latest by default) out to the tablets of its layer that lie in the target and in scope.
 
     A target that covers the whole layer releases the revision: tablets that come later get it too. A smaller target
     pins it to the tablets of this moment. What had failed on them is tried again.
 
-    Raises NotFound, Invalid (nobody there, or a target not understood) and Forbidden (the fleet's policy by an
-    operator of some schools who asks for the fleet).
+    Raises NotFound, Invalid (nobody there, or a target not understood), Forbidden (the fleet's policy by an operator
+    of some schools who asks for the fleet) and Harmful (a lint stops it that was not overridden, here or when the
+    revision was stored; a change of the tablets' line to a whole layer wants a smaller rollout that has landed).
     """
+    overrides.checked()
     targets.serialise(session)
     row = policies.find(session, principal.scope, policy)
     number = _revision(session, row, revision)
@@ -69,8 +80,12 @@ def start(
     if not device_ids and not whole:
         raise Invalid(f"no tablet of {layer} is spoken to by policy `{policy}`")
     advance(session)
+    before = targets.groups(session, device_ids)
     rollout_id = _record(session, principal, row, number, target=str(layer), whole=whole)
     _snapshot(session, rollout_id, device_ids)
+    found = harm_done(before, targets.groups(session, device_ids), essentials())
+    excused = {*overrides.codes, *_excused(session, row, number)}
+    plans.refuse_harm(found, excused, at=Severity.ROLLOUT if whole else Severity.STOP)
     changed = targets.retarget(session, device_ids, lane=Lane.BULK) if device_ids else 0
     targets.try_again(session, device_ids, lane=Lane.BULK)
     _remember_manifests(session, rollout_id)
@@ -83,6 +98,8 @@ def start(
         "changed": changed,
     }
     chain.record(session, principal, "rollout.start", f"rollout:{rollout_id}", details)
+    if overrides.codes:
+        plans.record_overrides(session, principal, f"rollout:{rollout_id}", overrides)
     return show(session, principal, rollout_id)
 
 
@@ -141,6 +158,22 @@ def _revision(session: Session, policy: Policy, revision: int | None) -> int:
     if revision is not None and revision not in known:
         raise NotFound(f"policy `{policy.name}` has no revision {revision}")
     return revision if revision is not None else known[0]
+
+
+def _excused(session: Session, policy: Policy, revision: int) -> set[str]:
+    """The stops that were overridden when the revision was stored, and the canary's once it has landed somewhere."""
+    row = session.exec(
+        select(PolicyRevision).where(PolicyRevision.policy_id == policy.id, PolicyRevision.number == revision)
+    ).one()
+    codes = {each["code"] for each in row.overrides}
+    smaller = select(Rollout.id, Rollout.counts).where(
+        Rollout.policy_id == policy.id, Rollout.revision == revision, ~col(Rollout.whole_layer)
+    )
+    for rollout_id, counts in session.exec(smaller):
+        assert rollout_id is not None
+        if counts[Stage.INSTALLED] if counts else progress.count(session, rollout_id)[Stage.INSTALLED]:
+            codes.add(Code.NO_CANARY)
+    return codes
 
 
 def _record(session: Session, principal: Principal, policy: Policy, revision: int, *, target: str, whole: bool) -> UUID:
