@@ -53,8 +53,7 @@ def compile_policy(effective: Sections, facts: Facts) -> Compiled:
     applications.finish(effective, draft)
     passcode.enforce(draft)
     draft.put("statusReportingSettings", dict.fromkeys(_REPORTED, True))
-    cannot = dict.fromkeys(sorted(draft.cannot, key=lambda wish: (wish.pointer, wish.reason)))
-    return Compiled((Artifact(IDENTIFIER, written(draft.policy)),), tuple(cannot))
+    return Compiled((Artifact(IDENTIFIER, written(draft.policy)),), draft.owned_up())
 
 
 def written(policy: dict[str, Any]) -> bytes:

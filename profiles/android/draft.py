@@ -48,6 +48,13 @@ class Draft:
         """Own up to a wish that the tablet will not fulfil, or only in part."""
         self.cannot.append(Cannot(place, reason))
 
+    def owned_up(self) -> tuple[Cannot, ...]:
+        """Everything that was owned up to, each pointer once and in order."""
+        reasons: dict[str, dict[str, None]] = {}
+        for wish in self.cannot:
+            reasons.setdefault(wish.pointer, {})[wish.reason] = None
+        return tuple(Cannot(place, "; ".join(reasons[place])) for place in sorted(reasons))
+
     def reached(self, place: str, gate: Gate) -> bool:
         """Say whether the tablet passes a gate; if not, own up to it."""
         if gate.managed and not self.facts.supervised:
