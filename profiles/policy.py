@@ -34,6 +34,7 @@ from profiles.sections import (
     Usb,
     WebFilter,
 )
+from profiles.sections.schema import published
 
 __all__ = [
     "MAX_APPS",
@@ -84,6 +85,21 @@ class Layer(Part):
 
 
 _LAYER_FORMS = 'write fleet, {school: "CODE"}, {class: "CODE/6/1"} or {serial: "S"}'
+_LAYER_SCHEMA: dict[str, Any] = {
+    "description": _LAYER_FORMS,
+    "anyOf": [
+        {"const": "fleet"},
+        *(
+            {
+                "type": "object",
+                "properties": {kind: {"type": "string"}},
+                "required": [kind],
+                "additionalProperties": False,
+            }
+            for kind in ("school", "class", "serial")
+        ),
+    ],
+}
 _CLASS_KEY = re.compile(r"[^/\s]+/[^/\s]+/[^/\s]+")
 
 
@@ -121,7 +137,7 @@ class PolicyDocument(Sections):
         Layer,
         BeforeValidator(_layer),
         PlainSerializer(_written_layer),
-        WithJsonSchema({"description": _LAYER_FORMS}),
+        WithJsonSchema(_LAYER_SCHEMA),
     ]
     description: Annotated[str | None, Field(max_length=500)] = None
 
@@ -179,7 +195,7 @@ def read_all(documents: Sequence[object], *, at: str = "") -> list[PolicyDocumen
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of one document, for editors: docs/policy/schema.json is this."""
-    return PolicyDocument.model_json_schema(mode="validation")
+    return published(PolicyDocument)
 
 
 def pointer(*parts: int | str) -> str:

@@ -36,8 +36,11 @@ class Apn(Part):
     attach: StrictBool = True
     """Whether it is also used to attach to the LTE network."""
     protocol: ApnProtocol | None = None
+    """Which addresses are asked for at home."""
     roaming_protocol: ApnProtocol | None = None
+    """Which addresses are asked for abroad."""
     login: ApnLogin | None = None
+    """How user and password are sent."""
     user: Text | None = None
     password: SecretText | None = None
     proxy_server: Host | None = None

@@ -39,5 +39,6 @@ class Certificates(Part):
     authorities: Annotated[
         tuple[Authority, ...] | None, Field(min_length=1, max_length=20), Sorted, MergeRule.UNION
     ] = None
+    """Certificate authorities, besides those of the system."""
     changes: Switch = None
     """Adding and removing certificates by the person who holds the tablet."""

@@ -39,6 +39,7 @@ class Exam(Part):
     """An examination on the tablet: one application, for a time."""
 
     single_app: Annotated[Sitting | None, MergeRule.REPLACE] = None
+    """The application, and from when to when it is the only one."""
     status_bar: Switch = None
     """Notifications and system information during the single application."""
     navigation: Switch = None

@@ -42,7 +42,7 @@ NEWER: Final = Strictness("newer", _version)
 def ranked(*loose_to_strict: object) -> Strictness:
     """A mark for words that have an order, from the loosest to the strictest."""
     words = [str(word) for word in loose_to_strict]
-    return Strictness(f"strict in the order {', '.join(words)}", lambda word: words.index(str(word)))
+    return Strictness(f"in the order {', '.join(words)}", lambda word: words.index(str(word)))
 
 
 # `allow` and `deny` are words, so that their order is said here once. The same holds for false and true.

@@ -29,6 +29,7 @@ class Passcode(Part):
     ] = None
     """The least of the system's own levels."""
     minimum_length: Annotated[StrictInt | None, Field(ge=1, le=16), MergeRule.STRICTEST, HIGHER] = None
+    """How many characters at least."""
     alphanumeric: Demand = None
     """Letters and digits."""
     complex_characters: Annotated[StrictInt | None, Field(ge=0, le=4), MergeRule.STRICTEST, HIGHER] = None
@@ -36,9 +37,11 @@ class Passcode(Part):
     wipe_after_failures: Annotated[StrictInt | None, Field(ge=2, le=11), MergeRule.STRICTEST, LOWER] = None
     """Erases the tablet after so many wrong passcodes. Not for children's tablets."""
     lock_after_minutes: Annotated[StrictInt | None, Field(ge=1, le=15), MergeRule.STRICTEST, LOWER] = None
+    """After how long without a touch the tablet locks."""
     grace_minutes: Annotated[StrictInt | None, Field(ge=0, le=240), MergeRule.STRICTEST, LOWER] = None
     """How long after locking no passcode is asked."""
     maximum_age_days: Annotated[StrictInt | None, Field(ge=1, le=730), MergeRule.STRICTEST, LOWER] = None
+    """After how long a new passcode is asked for."""
     history: Annotated[StrictInt | None, Field(ge=1, le=50), MergeRule.STRICTEST, HIGHER] = None
     """How many earlier passcodes cannot be used again."""
     changes: Switch = None

@@ -19,10 +19,13 @@ class Privacy(Part):
     """What the tablet may record, show and copy."""
 
     camera: Switch = None
+    """Every camera of the tablet."""
     microphone: Switch = None
+    """The microphone, for applications."""
     screenshots: Switch = None
     """Pictures and recordings of the screen."""
     printing: Switch = None
+    """Printing on paper or into files."""
     cloud_backup: Switch = None
     """Copies of the tablet in the vendor's cloud."""
     location: Annotated[Location | None, MergeRule.REPLACE] = None

@@ -74,10 +74,15 @@ class Screen(Part):
     support_text: Annotated[Annotated[str, Field(min_length=1, max_length=200)] | None, MergeRule.REPLACE] = None
     """What settings show beside what the district forbids."""
     home: Annotated[HomeScreen | None, MergeRule.REPLACE] = None
+    """The order of icons on the home screen."""
     wallpaper_changes: Switch = None
+    """Choosing another picture behind the icons."""
     volume_changes: Switch = None
+    """Changing the loudness."""
     notifications_when_locked: Switch = None
+    """Notifications on the lock screen."""
     camera_when_locked: Switch = None
+    """The camera from the lock screen."""
 
     @property
     def per_tablet(self) -> bool:

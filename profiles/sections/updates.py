@@ -61,7 +61,9 @@ class Updates(Part):
     delay_days: Annotated[StrictInt | None, Field(ge=1, le=90), MergeRule.REPLACE] = None
     """How long a new version is kept from the tablets."""
     window: Annotated[Window | None, MergeRule.REPLACE] = None
+    """The hours in which updates install."""
     freezes: Annotated[tuple[Freeze, ...] | None, Field(min_length=1, max_length=10), MergeRule.REPLACE] = None
+    """Days on which nothing updates."""
     over_lte: Switch = None
     """Fetching updates over the mobile network."""
     security_responses: Switch = None

@@ -48,4 +48,6 @@ class VpnProxy(Part):
     private_relay: Switch = None
     """The vendor's own service that hides what is opened."""
     proxy: Annotated[Proxy | None, MergeRule.REPLACE] = None
+    """One proxy for everything."""
     always_on: Annotated[AlwaysOnVpn | None, MergeRule.REPLACE] = None
+    """A VPN application that carries all traffic."""
