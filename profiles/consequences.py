@@ -15,7 +15,7 @@ from sqlmodel import Session
 from mdm.commands import artifacts
 from mdm.platform import Platform
 from profiles import contents
-from profiles.lint import Code, Essential, Harm, harms, harms_of_change
+from profiles.lint import Code, Harm, harms, harms_of_change
 from profiles.sections import Sections
 from profiles.targets import Group
 
@@ -110,9 +110,7 @@ class _Move:
         return self.before.wanted.sha256 != self.after.wanted.sha256
 
 
-def weigh(
-    session: Session, before: Sequence[Group], after: Sequence[Group], essentials: Sequence[Essential]
-) -> Weighed:
+def weigh(session: Session, before: Sequence[Group], after: Sequence[Group], own_host: str) -> Weighed:
     """Compare what the same tablets should hold before and after."""
     moves = list(_moves(before, after))
     lost = _losses(moves)
@@ -120,27 +118,30 @@ def weigh(
         cannot=_gaps(after),
         keys=_keys(moves),
         schools=_schools(session, moves),
-        lints=findings(moves, essentials),
+        lints=findings(moves, own_host),
         deletions=[Deletion(what, len(devices)) for what, devices in sorted(lost.items())],
         deletes=len({device for devices in lost.values() for device in devices}),
     )
 
 
-def harm_done(before: Sequence[Group], after: Sequence[Group], essentials: Sequence[Essential]) -> list[Finding]:
+def harm_done(before: Sequence[Group], after: Sequence[Group], own_host: str) -> list[Finding]:
     """Only the harms of a change (see `weigh`)."""
-    return findings(list(_moves(before, after)), essentials)
+    return findings(list(_moves(before, after)), own_host)
 
 
-def findings(moves: Sequence[_Move], essentials: Sequence[Essential]) -> list[Finding]:
+def findings(moves: Sequence[_Move], own_host: str) -> list[Finding]:
     """The harms that a change newly does; what was so before is nobody's surprise."""
     hit: dict[Harm, int] = defaultdict(int)
     judged: dict[tuple[Any, ...], list[Harm]] = {}
+    known: dict[str, frozenset[Harm]] = {}
     for move in moves:
         if move.before.names == move.after.names:
             continue
         pair = (move.before.names, move.after.names, move.after.platform)
         if pair not in judged:
-            judged[pair] = _judged(move.before.policy.sections, move.after.policy.sections, pair[2], essentials)
+            sections = (move.before.policy.sections, move.after.policy.sections)
+            was, now = (_standing(known, each, own_host) for each in sections)
+            judged[pair] = [*(now - was), *harms_of_change(*sections, move.after.platform)]
         for harm in judged[pair]:
             hit[harm] += len(move.device_ids)
     return [
@@ -155,10 +156,12 @@ def findings(moves: Sequence[_Move], essentials: Sequence[Essential]) -> list[Fi
     ]
 
 
-def _judged(before: Sections, after: Sections, platform: Platform, essentials: Sequence[Essential]) -> list[Harm]:
-    known = set(harms(before, essentials))
-    fresh = [harm for harm in harms(after, essentials) if harm not in known]
-    return [*fresh, *harms_of_change(before, after, platform)]
+def _standing(known: dict[str, frozenset[Harm]], sections: Sections, own_host: str) -> frozenset[Harm]:
+    """The harms of a policy; chains that agree in what lint reads are judged once, for lists are long."""
+    key = sections.model_dump_json(include={"apps", "web_filter", "sns_mail", "exam"}, exclude_none=True)
+    if key not in known:
+        known[key] = frozenset(harms(sections, own_host))
+    return known[key]
 
 
 def _moves(before: Sequence[Group], after: Sequence[Group]) -> Iterator[_Move]:

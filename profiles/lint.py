@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mdm.platform import Platform
+from profiles.catalogue import Kind, services
+from profiles.catalogue.reach import closes, obstacles
 from profiles.policy import pointer
 from profiles.sections import AppRef, Apps, Permission, Sections, WebFilter
 from profiles.urls import covers
 
 SETTINGS_APP = "com.apple.Preferences"
+ONLY_SITES = "/web_filter/only_sites"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +56,9 @@ class Harm:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Essential:
-    """A host that must stay reachable: which harm it is when it is not, and whose it is."""
-
-    code: Code
-    host: str
-    what: str
-
-
+_CODES = {Kind.VENDOR: Code.PUSH, Kind.SIGN_IN: Code.SIGN_IN, Kind.LEARNING: Code.LEARNING}
+# The hosts of FCM on tablets: https://firebase.google.com/docs/cloud-messaging/network-configuration.
+_FCM = ("mtalk.google.com", "android.apis.google.com", "firebaseinstallations.googleapis.com")
 _NAME_FIELD = {"apple": "bundle_id", "android": "package"}
 
 LINE = (
@@ -76,14 +73,29 @@ LINE = (
 """Fields through which a mistake leaves tablets without any network; such a change goes to a few tablets first."""
 
 
-def harms(sections: Sections, essentials: Sequence[Essential]) -> list[Harm]:
-    """What an effective policy would do to lessons and to our hold on the tablet."""
+def harms(sections: Sections, own_host: str) -> list[Harm]:
+    """What an effective policy would do to lessons and to our hold on the tablet; `own_host` is this server's.
+
+    What an allowlist lacks of the learning services is no harm here: which of their applications a class uses is its
+    own matter. Their sites must open, and none of their applications may be denied or removed (R-05).
+    """
     found: list[Harm] = []
     if sections.apps is not None:
         found += _closed_apps(sections.apps)
-    if (web := sections.web_filter) is not None:
-        for essential in essentials:
-            found += _blocked(web, essential, at_exam=sections.exam is not None)
+    for what, code, host in (
+        ("this server", Code.OWN_SERVER, own_host),
+        *(("Google's push service", Code.PUSH, host) for host in _FCM),
+    ):
+        closed = closes(sections, f"https://{host}/")
+        # Only sites bind what people open; push and management do not pass through a browser.
+        if closed is not None and closed[0] != ONLY_SITES:
+            found.append(Harm(code, closed[0], f"`{closed[1]}` stops {host} ({what})"))
+    kinds = {name: service.kind for name, service in services().items()}
+    for each in obstacles(sections):
+        # An examination means to close the rest.
+        meant = each.pointer == ONLY_SITES and sections.exam is not None
+        if each.pointer != "/apps/allowlist" and not meant:
+            found.append(Harm(_CODES[kinds[each.service]], each.pointer, each.detail))
     return found
 
 
@@ -110,18 +122,6 @@ def _closed_apps(apps: Apps) -> Iterator[Harm]:
         for name, names in ((app.bundle_id, listed), (app.package, packages)):
             if name and names and name not in names:
                 yield Harm(Code.NO_REQUIRED, "/apps/allowlist", f"{name} is required, and not listed")
-
-
-def _blocked(web: WebFilter, essential: Essential, *, at_exam: bool) -> Iterator[Harm]:
-    address = f"https://{essential.host}/"
-    if hit := next((entry for entry in web.deny_list or () if covers(entry, address)), None):
-        detail = f"`{hit}` stops {essential.host} ({essential.what})"
-        yield Harm(essential.code, "/web_filter/deny_list", detail)
-    # Only sites are about what people open, and an examination means to close the rest.
-    opens = any(essential.host in site.url for site in web.only_sites or ())
-    if web.only_sites and not opens and not at_exam and essential.code in (Code.SIGN_IN, Code.LEARNING):
-        detail = f"{essential.host} ({essential.what}) is not among the only sites"
-        yield Harm(essential.code, "/web_filter/only_sites", detail)
 
 
 def _gone(before: Sections, after: Sections, platform: Platform) -> Iterator[tuple[str, str]]:

@@ -7,16 +7,17 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
 
 from sqlmodel import Session
 
 from mdm.audit import chain
 from mdm.auth.principal import Principal
 from mdm.errors import Conflict, Invalid
+from mdm.settings import get_settings
 from profiles import places, policies, targets
 from profiles.changes import Change, changes
 from profiles.consequences import Deletion, Finding, Gap, KeyChange, SchoolLoad, Severity, Weighed, weigh
-from profiles.essentials import essentials
 from profiles.lint import Doubt, doubts
 from profiles.policies import Action
 from profiles.policy import PolicyDocument
@@ -101,7 +102,7 @@ def plan(session: Session, principal: Principal, documents: Sequence[PolicyDocum
     before = targets.groups(session, everyone)
     with policies.as_if_rolled_out(session, principal, documents) as written:
         after = targets.groups(session, everyone, strict=True)
-    weighed = weigh(session, before, after, essentials())
+    weighed = weigh(session, before, after, own_host())
     touched = {device for group in after if group.changes for device in group.device_ids}
     steps = [
         Step(
@@ -166,6 +167,11 @@ def record_overrides(session: Session, principal: Principal, subject: str, overr
     """Put on record who overrode which stop, and why."""
     details = {"codes": sorted(set(overrides.codes)), "reason": (overrides.reason or "").strip()[:400]}
     chain.record(session, principal, "policy.override", subject[:200], details)
+
+
+def own_host() -> str:
+    """The host under which tablets reach this server."""
+    return urlsplit(get_settings().public_url).hostname or ""
 
 
 def _losses(found: Plan) -> str:

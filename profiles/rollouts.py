@@ -19,7 +19,6 @@ from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.jobs import Job
 from profiles import places, plans, policies, progress, targets
 from profiles.consequences import Severity, harm_done
-from profiles.essentials import essentials
 from profiles.lint import Code
 from profiles.models import Layer as LayerColumn
 from profiles.models import Policy, PolicyRevision, Rollout, RolloutState
@@ -83,7 +82,7 @@ def start(
     before = targets.groups(session, device_ids)
     rollout_id = _record(session, principal, row, number, target=str(layer), whole=whole)
     _snapshot(session, rollout_id, device_ids)
-    found = harm_done(before, targets.groups(session, device_ids), essentials())
+    found = harm_done(before, targets.groups(session, device_ids), plans.own_host())
     excused = {*overrides.codes, *_excused(session, row, number)}
     plans.refuse_harm(found, excused, at=Severity.ROLLOUT if whole else Severity.STOP)
     changed = targets.retarget(session, device_ids, lane=Lane.BULK) if device_ids else 0
