@@ -37,6 +37,8 @@ def write(effective: Sections, draft: Draft) -> None:
     draft.policy[PLAY] = "WHITELIST" if allowed else "BLACKLIST"
     if apps.allowlist is not None and not allowed:
         draft.lacks("/apps/allowlist", "left out: it names nothing on Android, and would uninstall everything")
+    if any(Permission.DENY in (rule.cellular, rule.roaming) for rule in apps.network_rules or ()):
+        draft.lacks("/apps/network_rules", "the Android Management API has no rule for mobile data of one application")
     if apps.updates is not None:
         draft.put("appAutoUpdatePolicy", _UPDATES[apps.updates])
     if effective.store is not None:

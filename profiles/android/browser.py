@@ -6,7 +6,8 @@ JSON, and a choice as text (chromium's generate_policy_source.py; managedConfigu
 """
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from profiles.android.applications import PLAY
@@ -50,7 +51,7 @@ def _chrome(web: WebFilter, services: Sequence[str], draft: Draft) -> tuple[dict
 
     denied = [*(web.deny_list or ()), *services]
     if web.only_sites:
-        sites = [site.url for site in web.only_sites if not _stopped(site.url, denied)]
+        sites = _outside([site.url for site in web.only_sites], denied)
         # What is denied inside one of the sites is the narrower filter, and stays closed.
         say("only_sites", "URLBlocklist", _filters("/web_filter/deny_list", ["*", *denied], draft))
         say("only_sites", "URLAllowlist", _filters("/web_filter/only_sites", sites, draft))
@@ -64,8 +65,8 @@ def _chrome(web: WebFilter, services: Sequence[str], draft: Draft) -> tuple[dict
         draft.lacks("/web_filter/allow_list", "exceptions exist only while the adult filter is on")
     elif web.allow_list and not web.only_sites:
         # Chrome would let an exception win over the deny list; here the denial does.
-        open_ones = [entry for entry in web.allow_list if not _stopped(entry, denied)]
-        say("allow_list", "URLAllowlist", _filters("/web_filter/allow_list", open_ones, draft))
+        exceptions = _outside(web.allow_list, denied)
+        say("allow_list", "URLAllowlist", _filters("/web_filter/allow_list", exceptions, draft))
     if web.safe_search:
         say("safe_search", "ForceGoogleSafeSearch", value=True)
     if web.youtube is not None:
@@ -105,10 +106,23 @@ def _filter(entry: str) -> str:
     return f"{scheme}{mark}{rest.removeprefix('www.')}"
 
 
-def _stopped(entry: str, denied: Sequence[str]) -> bool:
-    """Whether the deny list closes what an exception would open; with no scheme, that is so when it closes either."""
+def _outside(entries: Sequence[str], denied: Sequence[str]) -> list[str]:
+    """Leave out what the deny list closes; an entry without a scheme goes when it closes either of the two."""
+    by_host: defaultdict[str, list[str]] = defaultdict(list)
+    for wide in map(_filter, denied):
+        by_host[_host(wide)].append(wide)
+    return [entry for entry in entries if not _stopped(entry, by_host)]
+
+
+def _stopped(entry: str, by_host: Mapping[str, Sequence[str]]) -> bool:
     addresses = [entry] if "://" in entry else [f"https://{entry}", f"http://{entry}"]
-    return any(chrome_finds(_filter(wide), address) for wide in denied for address in addresses)
+    labels = _host(entry).split(".")
+    near = [wide for place in range(len(labels)) for wide in by_host.get(".".join(labels[place:]), ())]
+    return any(chrome_finds(wide, address) for wide in near for address in addresses)
+
+
+def _host(entry: str) -> str:
+    return entry.rpartition("://")[2].partition("/")[0].partition(":")[0]
 
 
 def _default_browser(draft: Draft) -> None:

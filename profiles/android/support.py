@@ -20,6 +20,7 @@ _SAID: Final[Mapping[str, str]] = {
     "/apps/denylist": "applications[] BLOCKED; uninstalled where found",
     "/apps/required": "applications[] FORCE_INSTALLED",
     "/apps/removed": "applications[] BLOCKED; it cannot be installed again either",
+    "/apps/network_rules": "cannot: the Android Management API has no rule for mobile data of one application",
     "/apps/installs_over_lte": "installConstraint INSTALL_ONLY_ON_UNMETERED_NETWORK of the required applications",
     "/apps/installs_on_battery": "installConstraint INSTALL_ONLY_WHEN_CHARGING of the required applications",
     "/apps/updates": "appAutoUpdatePolicy",

@@ -97,7 +97,6 @@ SETTINGS: Final[Mapping[str, Mapping[str, Setting]]] = {
 }
 
 LACKS: Final[Mapping[str, Mapping[str, str]]] = {
-    "apps": {"network_rules": "the Android Management API has no rule for the mobile data of single applications"},
     "store": {
         "storefront": "Google says no way to hide Play that keeps managed installs; an allowlist is all it shows then",
         "remove_system_apps": "applications of the system cannot be deleted on Android anyway",

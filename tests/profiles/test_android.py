@@ -7,11 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profiles import android
-from profiles.android import applications, switches
+from profiles.android import applications, browser, switches
 from profiles.android.discovery import faults
 from profiles.android.rules import broken
 from profiles.compiled import Facts
 from profiles.sections import Sections
+from profiles.urls import chrome_finds
 from tests.profiles import android_golden
 from tests.profiles.documents import SECTIONS
 
@@ -29,6 +30,24 @@ ONC = {
     "Certificates": {"GUID", "Type", "X509"},
 }
 """What Android takes of Open Network Configuration (developers.google.com/android/management/configure-networks)."""
+
+CHROME = {
+    "DnsOverHttpsMode": str,
+    "ForceGoogleSafeSearch": bool,
+    "ForceYouTubeRestrict": str,
+    "IncognitoModeAvailability": str,
+    "SafeSitesFilterBehavior": str,
+    "URLAllowlist": str,
+    "URLBlocklist": str,
+}
+"""What Chrome on Android takes (`android:` in chromium's policy_definitions), in the types of a managed configuration."""
+
+ENTRIES = [
+    f"{scheme}{host}{path}"
+    for scheme in ("", "http://", "https://")
+    for host in ("a.jp", "b.a.jp", "www.a.jp", "ba.jp", "a.jp:8080")
+    for path in ("", "/", "/x", "/x/y")
+]
 
 
 def compiled(body: dict, facts: Facts = NEWEST) -> tuple[dict, dict[str, str]]:
@@ -73,6 +92,9 @@ def test_every_policy_is_one_that_google_describes(said, managed, version):
     assert faults(policy) == []
     assert broken(policy) == []
     assert strangers(policy.get("openNetworkConfiguration", {})) == set()
+    for app in policy.get("applications", []):
+        if app["packageName"] == "com.android.chrome":
+            assert all(type(value) is CHROME[key] for key, value in app.get("managedConfiguration", {}).items())
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -211,6 +233,24 @@ def test_the_deny_list_wins_over_exceptions_in_chrome_too():
     assert json.loads(said["URLBlocklist"]) == ["example.jp/chat/", "games.example.com"]
     assert json.loads(said["URLAllowlist"]) == ["example.jp"]
     assert said["SafeSitesFilterBehavior"] == "1"
+
+
+@given(
+    denied=st.lists(st.sampled_from(ENTRIES), max_size=4),
+    allowed=st.lists(st.sampled_from(ENTRIES), max_size=4),
+)
+def test_an_exception_goes_exactly_when_a_denial_finds_it(denied, allowed):
+    """Looking denials up by host gives what comparing each with each would give."""
+    plain = [
+        entry
+        for entry in allowed
+        if not any(
+            chrome_finds(wide.replace("www.", ""), address)
+            for wide in denied
+            for address in ([entry] if "://" in entry else [f"https://{entry}", f"http://{entry}"])
+        )
+    ]
+    assert browser._outside(allowed, denied) == plain
 
 
 def test_long_lists_are_cut_where_chrome_ends_and_said_so():
