@@ -4,11 +4,12 @@ Pure. It knows the policy's lists and each platform's way of matching; what a ve
 does nobody can say from here.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 
-from profiles.catalogue import Kind, Service, denied, of_kind
-from profiles.sections import Sections, WebFilter
+from profiles.catalogue import Kind, Service, denied, of_kind, services
+from profiles.sections import AppRef, Sections, WebFilter
 from profiles.urls import chrome_finds, finds
 
 NEEDED = (Kind.LEARNING, Kind.SIGN_IN, Kind.VENDOR)
@@ -37,19 +38,42 @@ def obstacles(sections: Sections) -> list[Obstacle]:
 def closes(sections: Sections, url: str) -> tuple[str, str] | None:
     """The pointer and the entry that would stop a complete address on some platform; None when it opens."""
     web = sections.web_filter or WebFilter()
-    for entry in web.deny_list or ():
-        if finds(entry, url) or chrome_finds(entry, url):
-            return "/web_filter/deny_list", entry
+    if hit := _stopped(web.deny_list or (), url):
+        return "/web_filter/deny_list", hit
     for service in denied(sections.sns_mail):
-        if hit := _first(service.entries, finds, url) or _first(service.domains, chrome_finds, url):
+        if hit := _stopped_with(service.name, url):
             return f"/sns_mail/{service.name}", hit
     if web.only_sites is not None and not any(chrome_finds(site.url, url) for site in web.only_sites):
         return "/web_filter/only_sites", "it is not among the only sites"
     return None
 
 
-def _first(entries: tuple[str, ...], match: Callable[[str, str], bool], url: str) -> str | None:
-    return next((entry for entry in entries if match(entry, url)), None)
+def _stopped(entries: tuple[str, ...], url: str) -> str | None:
+    known = _stopped_of_needed(entries)
+    return known.get(url) if url in _needed() else _first(entries, url)
+
+
+@lru_cache(maxsize=128)
+def _stopped_of_needed(entries: tuple[str, ...]) -> Mapping[str, str]:
+    """Hundreds of effective policies share a few deny lists, so each list meets the needed addresses once."""
+    return {url: hit for url in _needed() if (hit := _first(entries, url))}
+
+
+@cache
+def _needed() -> frozenset[str]:
+    return frozenset(f"https://{domain}/" for service in of_kind(*NEEDED) for domain in service.domains)
+
+
+def _first(entries: tuple[str, ...], url: str) -> str | None:
+    return next((entry for entry in entries if finds(entry, url) or chrome_finds(entry, url)), None)
+
+
+@lru_cache(maxsize=4096)
+def _stopped_with(name: str, url: str) -> str | None:
+    """What of a denied service stops an address; each platform gets the form that it understands."""
+    service = services()[name]
+    on_ipads = (entry for entry in service.entries if finds(entry, url))
+    return next(on_ipads, next((domain for domain in service.domains if chrome_finds(domain, url)), None))
 
 
 def _sites(service: Service, sections: Sections) -> Iterator[Obstacle]:
@@ -64,15 +88,20 @@ def _sites(service: Service, sections: Sections) -> Iterator[Obstacle]:
 
 def _apps(service: Service, sections: Sections) -> Iterator[Obstacle]:
     apps = sections.apps
+    if apps is None or not service.apps:
+        return
+    denials = {"denylist": _names(apps.denylist), "removed": _names(apps.removed)}
+    listed = _names(apps.allowlist)
     for needed in service.apps:
-        names = {name for name in needed.key if name}
-        called = needed.label or next(iter(sorted(names)))
-        for field in ("denylist", "removed"):
-            listed = getattr(apps, field) if apps is not None else None
-            if names & {name for app in listed or () for name in app.key}:
+        names = _names((needed,))
+        called = needed.label or min(names)
+        for field, gone in denials.items():
+            if names & gone:
                 yield Obstacle(f"/apps/{field}", service.name, called, f"{service.title}: {called} is in the {field}")
-        if apps is not None and apps.allowlist is not None:
-            listed_names = {name for app in apps.allowlist for name in app.key}
-            if missing := sorted(names - listed_names):
-                detail = f"{service.title}: {called} is not in the allowlist ({', '.join(missing)})"
-                yield Obstacle("/apps/allowlist", service.name, called, detail)
+        if apps.allowlist is not None and (missing := sorted(names - listed)):
+            detail = f"{service.title}: {called} is not in the allowlist ({', '.join(missing)})"
+            yield Obstacle("/apps/allowlist", service.name, called, detail)
+
+
+def _names(apps: tuple[AppRef, ...] | None) -> set[str]:
+    return {name for app in apps or () for name in app.key if name}
