@@ -53,4 +53,6 @@ def compile_policy(effective: Sections, facts: Facts) -> Compiled:
         *compile_screen(effective, known),
     ]
     artifacts.sort(key=lambda artifact: artifact.identifier)
-    return Compiled(tuple(artifacts), tuple(sorted(known.cannot, key=lambda wish: wish.pointer)))
+    # A service's application and its sites can be out of reach for one reason; once is enough to say so.
+    cannot = sorted(dict.fromkeys(known.cannot), key=lambda wish: wish.pointer)
+    return Compiled(tuple(artifacts), tuple(cannot))

@@ -8,9 +8,9 @@ that a policy does not say.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from profiles import catalogue
 from profiles.apple.envelope import one
 from profiles.apple.gates import Gate, Known, hindrance
-from profiles.apple.services import denied_services
 from profiles.compiled import Artifact
 from profiles.policy import pointer
 from profiles.sections import Part, Permission, Sections
@@ -164,7 +164,7 @@ def _apps(effective: Sections, known: Known) -> dict[str, Any]:
     apps = effective.apps
     denied = {app.bundle_id for app in (None if apps is None else apps.denylist) or () if app.bundle_id is not None}
     places = ["/apps/denylist"] if denied else []
-    for service in denied_services(effective):
+    for service in catalogue.denied(effective.sns_mail):
         if service.bundle_ids:
             denied |= set(service.bundle_ids)
             places.append(pointer("sns_mail", service.name))

@@ -1,49 +1,26 @@
-"""Social networks and mail: what the catalogue names for each denied service, and their sites in a filter of their own.
+"""Social networks and mail: the sites of denied services, in a filter of their own.
 
-The applications go into the list of `restrictions`, so that a tablet has one list. It names no service itself.
+Their applications go into the list of `restrictions`, so that a tablet has one list. The catalogue names them all.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
-
+from profiles import catalogue
 from profiles.apple.envelope import one
-from profiles.apple.gates import Known
-from profiles.apple.web import WEB_FILTER, deny_list
+from profiles.apple.gates import Known, hindrance
+from profiles.apple.web import DENY_LIST, WEB_FILTER, deny_list
 from profiles.compiled import Artifact
 from profiles.policy import pointer
-from profiles.sections import SERVICES, Permission, Sections
-
-_CATALOGUE: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {}
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A denied service as an iPad meets it."""
-
-    name: str
-    bundle_ids: tuple[str, ...]
-    domains: tuple[str, ...]
-
-
-def denied_services(effective: Sections) -> list[Service]:
-    """The services that the policy denies, in the order of the schema."""
-    sns = effective.sns_mail
-    if sns is None:
-        return []
-    return [_service(name) for name in SERVICES if getattr(sns, name) is Permission.DENY]
+from profiles.sections import Sections
 
 
 def compile_services(effective: Sections, known: Known) -> list[Artifact]:
     """One filter with the sites of all denied services; a tablet lets pass what this and the other filters let pass."""
-    services = denied_services(effective)
+    services = catalogue.denied(effective.sns_mail)
     for service in services:
-        if not service.bundle_ids and not service.domains:
+        if not service.bundle_ids and not service.entries:
             known.refuse(pointer("sns_mail", service.name), "the catalogue names nothing of it for iPadOS")
-    domains = sorted({domain for service in services for domain in service.domains})
-    return one("sns-mail-sites", WEB_FILTER, deny_list(tuple(domains), "/sns_mail", known))
-
-
-def _service(name: str) -> Service:
-    bundle_ids, domains = _CATALOGUE.get(name, ((), ()))
-    return Service(name, bundle_ids, domains)
+        elif service.entries:
+            known.reaches(DENY_LIST, pointer("sns_mail", service.name))
+    if hindrance(DENY_LIST, known.facts) is not None:
+        return []
+    entries = sorted({entry for service in services for entry in service.entries})
+    return one("sns-mail-sites", WEB_FILTER, deny_list(tuple(entries), "/sns_mail", known))

@@ -6,6 +6,7 @@ It compiles nothing.
 from collections.abc import Mapping
 from typing import Final
 
+from profiles import catalogue
 from profiles.apple import network, passcode, refusals, restrictions, screen, web, wifi
 from profiles.apple.gates import Gate
 from profiles.policy import pointer
@@ -60,14 +61,22 @@ def support() -> Mapping[str, str]:
     for name, key in passcode.NUMBERS.items():
         found[pointer("passcode", name)] = f"`{key}` in {passcode.PASSCODE}"
     for name in SERVICES:
-        found[pointer("sns_mail", name)] = (
-            f"`{restrictions.APP_DENYLIST.key}` in {restrictions.RESTRICTIONS} and `{web.DENY_LIST.key}` in"
-            f" {web.WEB_FILTER}; supervised; iPadOS 15"
-        )
+        found[pointer("sns_mail", name)] = _of_service(catalogue.services()[name])
     found |= {place: f"cannot: {reason}" for place, reason in refusals.CANNOT.items()}
     found |= {place: f"denied by nature; cannot allow: {reason}" for place, reason in refusals.OPENED.items()}
     found |= refusals.NOT_HERE
     return dict(sorted(found.items()))
+
+
+def _of_service(service: catalogue.Service) -> str:
+    parts = []
+    if service.bundle_ids:
+        parts.append(
+            _words(restrictions.RESTRICTIONS, restrictions.APP_DENYLIST, "beside an allowlist: taken out of it")
+        )
+    if service.entries:
+        parts.append(_words(web.WEB_FILTER, web.DENY_LIST, "a filter of its own"))
+    return "; and ".join(parts) or "cannot: the catalogue names nothing of it for iPadOS"
 
 
 def _words(kind: str, gate: Gate, note: str) -> str:
