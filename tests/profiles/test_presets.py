@@ -145,6 +145,23 @@ def test_the_baseline_closes_social_networks(url):
     assert closes(presets.load("giga-baseline").sections(), url) is not None
 
 
+@pytest.mark.parametrize("name", ["giga-baseline", "exam-mode"])
+def test_compiled_for_an_ipad_social_networks_are_closed(name):
+    """R-22: the sites stand in a filter, and the applications on no allowlist and in a blocklist or on neither."""
+    payloads = [
+        payload
+        for artifact in apple.compile_policy(presets.load(name).sections(), apple.facts(**NEWEST)).artifacts
+        for payload in plistlib.loads(artifact.body)["PayloadContent"]
+    ]
+    entries = [entry for payload in payloads for entry in payload.get("DenyListURLs", ())]
+    blocked = {app for payload in payloads for app in payload.get("blockedAppBundleIDs", ())}
+    listed = [set(payload["allowListedAppBundleIDs"]) for payload in payloads if "allowListedAppBundleIDs" in payload]
+    for service in catalogue.denied(presets.load(name).sns_mail):
+        assert all(any(finds(entry, f"https://{domain}/") for entry in entries) for domain in service.domains)
+        for app in service.bundle_ids:
+            assert app in blocked or (listed and app not in listed[0])
+
+
 def _addresses():
     """The needed addresses, deep ones and those of subdomains among them."""
     for service in catalogue.of_kind(Kind.LEARNING, Kind.SIGN_IN, Kind.VENDOR):

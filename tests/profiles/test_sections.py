@@ -2,6 +2,7 @@
 
 import json
 import typing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from mdm.errors import Invalid
 from profiles.files import dump, load
 from profiles.policy import Sections, read
-from profiles.sections import HIDDEN, MergeRule, Part, joined, rule_of, strictness_of
+from profiles.sections import HIDDEN, MergeRule, Part, Screen, Sitting, filled, joined, rule_of, strictness_of
 from tests.profiles.documents import DOCUMENTS, SECTIONS
 
 HEAD = {"version": 1, "name": "district", "layer": "fleet"}
@@ -212,3 +213,33 @@ def test_an_error_inside_a_section_names_the_place_and_the_remedy(section, conte
     with pytest.raises(Invalid) as refusal:
         read(HEAD | {section: content})
     assert saying in {error["pointer"]: error["detail"] for error in refusal.value.errors}[f"/{section}{place}"]
+
+
+START, END = (datetime(2026, 12, 1, hour, tzinfo=UTC) for hour in (0, 3))
+
+
+@pytest.mark.parametrize(
+    ("starts_at", "now", "in_force", "turns"),
+    [
+        (START, START - timedelta(seconds=1), False, START),
+        (START, START, True, END),
+        (START, END - timedelta(seconds=1), True, END),
+        (START, END, False, None),
+        (None, START - timedelta(days=9), True, END),
+        (None, END, False, None),
+    ],
+)
+def test_an_examination_holds_from_its_start_until_before_its_end(starts_at, now, in_force, turns):
+    """The tablet is free at the second that the policy names."""
+    sitting = Sitting(app={"bundle_id": "a.a"}, starts_at=starts_at, ends_at=END)
+    assert sitting.in_force(now) is in_force
+    assert sitting.next_change(now) == turns
+
+
+def test_a_screen_text_is_filled_in_for_one_tablet():
+    """What is not known becomes nothing, and only the control number makes a text a tablet's own."""
+    text = "No. {control_number} / {desk_phone}"
+    assert filled(text, control_number="T-1", desk_phone="03-0000-0000") == "No. T-1 / 03-0000-0000"
+    assert filled(text, control_number=None, desk_phone=None) == "No.  /"
+    assert Screen(lock_text=text).per_tablet
+    assert not Screen(lock_text="{desk_phone}", desk_phone="03-0000-0000").per_tablet
