@@ -47,7 +47,7 @@ class Updates(Part):
     """Updates of the operating system (R-14)."""
 
     minimum_ipados: Annotated[
-        str | None, Field(pattern=r"^[1-9][0-9]{0,2}(\.[0-9]{1,3}){0,2}$"), MergeRule.STRICTEST, NEWER
+        str | None, Field(pattern=r"^[1-9][0-9]{0,2}(\.(0|[1-9][0-9]{0,2})){0,2}$"), MergeRule.STRICTEST, NEWER
     ] = None
     """The oldest iPadOS version that is good enough, in quotes: "18.5"."""
     minimum_android_api: Annotated[StrictInt | None, Field(ge=21, le=99), MergeRule.STRICTEST, HIGHER] = None
