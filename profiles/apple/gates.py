@@ -10,7 +10,7 @@ from typing import Final
 from profiles.compiled import Cannot, Facts
 
 UNSUPERVISED: Final = "only a supervised tablet can do this"
-_OLDEST: Final = (13,)
+_OLDEST: Final = (14,)
 """Older versions are not told apart: hardly a tablet runs one, and a system ignores a key that it is too old for."""
 
 
@@ -21,6 +21,8 @@ class Gate:
     key: str
     minimum: tuple[int, ...]
     supervised: bool = True
+    removed: tuple[int, ...] = ()
+    """The version that no longer knows the key; `()` is none so far."""
 
 
 @dataclass(slots=True)
@@ -48,20 +50,27 @@ def hindrance(gate: Gate, facts: Facts) -> str | None:
         return UNSUPERVISED
     if _tier(gate.minimum) > facts.os:
         return f"needs iPadOS {'.'.join(map(str, gate.minimum))} or newer"
+    if gate.removed and facts.os >= gate.removed:
+        return f"only declarative management can do this from iPadOS {'.'.join(map(str, gate.removed))}"
     return None
 
 
 def tiers(gates: frozenset[Gate]) -> tuple[tuple[int, ...], ...]:
-    """The versions at which any gate opens, in order; `()` is older than all of them."""
-    return tuple(sorted({(), *(_tier(gate.minimum) for gate in gates)}))
+    """The versions at which any gate opens or closes, in order; `()` is older than all of them."""
+    closing = {gate.removed for gate in gates if gate.removed}
+    return tuple(sorted({(), *(_tier(gate.minimum) for gate in gates), *closing}))
 
 
-def tier_of(os_version: str | None, known: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
-    """The newest of these versions that a tablet reaches; None is not known yet and counts as the newest."""
+def tier_of(os_version: str | None, gates: frozenset[Gate]) -> tuple[int, ...]:
+    """The newest version of `tiers` that a tablet reaches.
+
+    None is not known yet: every gate counts as open and none as closed again, because a system ignores the keys that it
+    does not know.
+    """
     if os_version is None:
-        return known[-1]
+        return max(gate.minimum for gate in gates)
     version = _version(os_version)
-    return next(tier for tier in reversed(known) if tier <= version)
+    return next(tier for tier in reversed(tiers(gates)) if tier <= version)
 
 
 def _tier(minimum: tuple[int, ...]) -> tuple[int, ...]:

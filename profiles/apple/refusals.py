@@ -29,8 +29,6 @@ CANNOT: Final[Mapping[str, str]] = {
     "/usb/debugging": _NO_KEY,
     "/web_filter/safe_search": "iPadOS has no key for this; a filtering name server or a filter application can do it",
     "/web_filter/youtube": "iPadOS has no key for this; a filtering name server or a filter application can do it",
-    "/web_filter/private_browsing": _DECLARATION.format("26 and newer"),
-    "/web_filter/history_clearing": _DECLARATION.format("26 and newer"),
     "/sns_mail/phone_calls": _NO_KEY,
     "/accounts/denied_types": "iPadOS cannot tell kinds of account apart; store.account_changes stops all of them",
     "/cellular/roaming": "a command can switch roaming off once, but no key keeps it so; the carrier can",

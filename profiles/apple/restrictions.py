@@ -1,8 +1,8 @@
 """Restrictions: the switches of every section, as one profile for each section.
 
-Keys: https://github.com/apple/device-management (mdm/profiles/com.apple.applicationaccess.yaml). Several restriction
-payloads add up on a tablet to the strictest value of each key, so sections need not know each other. It decides nothing
-that a policy does not say.
+Keys: https://github.com/apple/device-management (mdm/profiles/com.apple.applicationaccess.yaml, also the generation of
+iPadOS 27). A tablet takes many such payloads, but one restriction must not stand in two of them, so every key belongs
+to one section. It decides nothing that a policy does not say.
 """
 
 from collections.abc import Mapping
@@ -46,6 +46,8 @@ SWITCHES: Final[Mapping[str, Mapping[str, Gate]]] = {
     "web_filter": {
         "built_in_browser": Gate("allowSafari", ()),
         "browser_choice": Gate("allowDefaultBrowserModification", (18, 2)),
+        "private_browsing": Gate("allowSafariPrivateBrowsing", (26,)),
+        "history_clearing": Gate("allowSafariHistoryClearing", (26,)),
     },
     "sns_mail": {
         "messages": Gate("allowChat", (5,)),
@@ -78,8 +80,8 @@ SWITCHES: Final[Mapping[str, Mapping[str, Gate]]] = {
         "biometrics": Gate("allowFingerprintForUnlock", (7,), supervised=False),
     },
     "updates": {
-        "security_responses": Gate("allowRapidSecurityResponseInstallation", (16,)),
-        "security_response_removal": Gate("allowRapidSecurityResponseRemoval", (16,)),
+        "security_responses": Gate("allowRapidSecurityResponseInstallation", (16,), removed=(27,)),
+        "security_response_removal": Gate("allowRapidSecurityResponseRemoval", (16,), removed=(27,)),
     },
     "screen": {
         "wallpaper_changes": Gate("allowWallpaperModification", (9,)),
@@ -110,7 +112,7 @@ DEMANDS: Final[Mapping[str, Mapping[str, Gate]]] = {
 
 APP_ALLOWLIST: Final = Gate("allowListedAppBundleIDs", (15,))
 APP_DENYLIST: Final = Gate("blockedAppBundleIDs", (15,))
-UPDATE_DELAY: Final = Gate("enforcedSoftwareUpdateDelay", (11, 3))
+UPDATE_DELAY: Final = Gate("enforcedSoftwareUpdateDelay", (11, 3), removed=(27,))
 RATING: Final = Gate("ratingApps", (), supervised=False)
 REGION: Final = Gate("ratingRegion", (), supervised=False)
 REGIONS: Final = frozenset({"us", "au", "ca", "de", "fr", "ie", "jp", "nz", "gb"})

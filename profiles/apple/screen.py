@@ -34,7 +34,8 @@ def compile_screen(effective: Sections, known: Known) -> list[Artifact]:
     if effective.screen is not None:
         found += one("lock-screen", LOCK_SCREEN, _texts(effective.screen, known))
         if effective.screen.home is not None and known.reaches(LAYOUT, "/screen/home"):
-            found += _home_screen(effective.screen.home, known)
+            browser = effective.web_filter is None or effective.web_filter.built_in_browser is not Permission.DENY
+            found += _home_screen(effective.screen.home, known, browser=browser)
     if effective.exam is not None:
         found += _single_app(effective.exam, known)
     return found
@@ -55,7 +56,7 @@ def _texts(screen: Screen, known: Known) -> dict[str, Any]:
     return content
 
 
-def _home_screen(home: HomeScreen, known: Known) -> list[Artifact]:
+def _home_screen(home: HomeScreen, known: Known, *, browser: bool) -> list[Artifact]:
     """The layout does not create web clips, so each page that stands on it comes with it."""
     pages = [icons for page in home.pages if (icons := _icons(page))]
     content: dict[str, Any] = {LAYOUT.key: pages}
@@ -65,6 +66,8 @@ def _home_screen(home: HomeScreen, known: Known) -> list[Artifact]:
         known.refuse("/screen/home", "no application here has an iPadOS name")
         return []
     links = {link.url: link for link in _links(home)}
+    if links and not browser:
+        known.refuse("/screen/home", "links do not open there while web_filter.built_in_browser is denied")
     clips = [
         payload("home-screen", WEB_CLIP, _clip(link), part=f"link.{hashlib.sha256(url.encode()).hexdigest()[:16]}")
         for url, link in sorted(links.items())

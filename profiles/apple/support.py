@@ -85,6 +85,8 @@ def _words(kind: str, gate: Gate, note: str) -> str:
         parts.append("supervised")
     if gate.minimum:
         parts.append(f"iPadOS {'.'.join(map(str, gate.minimum))}")
+    if gate.removed:
+        parts.append(f"until iPadOS {'.'.join(map(str, gate.removed))}, which took it away")
     if note:
         parts.append(note)
     return "; ".join(parts)

@@ -19,7 +19,7 @@ from profiles.compiled import Compiled
 from profiles.sections import Sections
 
 FOLDER = Path(__file__).parent / "golden" / "apple"
-VERSIONS = ("15.8", "16.7", "17.7", "18.3", "26.1")
+VERSIONS = ("15.8", "16.7", "17.7", "18.3", "26.1", "27.0")
 _ENVELOPE = ("PayloadIdentifier", "PayloadUUID", "PayloadVersion")
 
 

@@ -4,8 +4,8 @@ The facts stand in apple_keys.txt, written by hand and sharing nothing with `pro
 type or a missing gate there is a failure here.
 
 One line is one key: its path (`[]` steps into an array), its type (B boolean, I integer, S string, A array,
-D dictionary, data), then in any order `!` required, `>=N` the first iPadOS, `sup` supervised only, `a|b` the only
-values, `n..m` the range. A payload's line starts at the margin and may say `single`.
+D dictionary, data), then in any order `!` required, `>=N` the first iPadOS, `<N` the one that took it away, `sup`
+supervised only, `a|b` the only values, `n..m` the range. A payload's line starts at the margin and may say `single`.
 """
 
 import re
@@ -34,6 +34,7 @@ class Key:
     type: str
     required: bool = False
     minimum: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
     supervised: bool = False
     values: frozenset[str] | None = None
     range: tuple[int, int] | None = None
@@ -56,9 +57,14 @@ def _key(kind: str, words: list[str]) -> Key:
         elif ".." in word:
             low, _, high = word.partition("..")
             span = (int(low), int(high))
-    since = next((word[2:].removesuffix(".0") for word in words if word.startswith(">=")), "")
-    minimum = tuple(int(part) for part in since.split(".") if part)
-    return Key(kind, "!" in words, minimum, "sup" in words, values, span)
+    minimum, removed = (_version(sign, words) for sign in (">=", "<"))
+    return Key(kind, "!" in words, minimum, removed, "sup" in words, values, span)
+
+
+def _version(sign: str, words: list[str]) -> tuple[int, ...]:
+    """`14` and `14.0` are one version."""
+    text = next((word.removeprefix(sign).removesuffix(".0") for word in words if word.startswith(sign)), "")
+    return tuple(int(part) for part in text.split(".") if part)
 
 
 def _read() -> dict[str, Payload]:
@@ -140,3 +146,5 @@ def _gate(key: Key, name: str, *, supervised: bool, version: tuple[int, ...]) ->
         yield f"{name} needs supervision"
     if version < key.minimum:
         yield f"{name} needs iPadOS {'.'.join(map(str, key.minimum))}"
+    if key.removed and version >= key.removed:
+        yield f"{name} is gone since iPadOS {'.'.join(map(str, key.removed))}"

@@ -182,7 +182,9 @@ def test_more_deny_entries_than_a_tablet_takes_are_cut_in_the_open():
 @pytest.mark.parametrize(
     ("version", "tier"),
     [
-        ("26.1", (18, 2)),
+        ("27.1", (27,)),
+        ("26.1", (26,)),
+        ("18.4", (18, 2)),
         ("17.5", (17, 5)),
         ("17.4.9", (17, 4)),
         ("16.0", (16,)),

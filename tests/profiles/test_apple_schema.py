@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from profiles import apple
 from profiles.sections import Sections
-from tests.profiles.apple_keys import PAYLOADS, objections
+from tests.profiles.apple_keys import ENVELOPE, PAYLOADS, objections
 from tests.profiles.documents import SECTIONS, _of_field
 
-VERSIONS = ["13.0", "14.4", "15.8", "16.7", "17.1", "17.5.1", "18.0", "18.2", "26.1"]
+VERSIONS = ["13.0", "14.4", "15.8", "16.7", "17.1", "17.5.1", "18.0", "18.2", "26.1", "27.0"]
 FACTS = st.builds(apple.facts, supervised=st.booleans(), os_version=st.sampled_from(VERSIONS))
+RESTRICTIONS = "com.apple.applicationaccess"
 FIELDS = [
     (name, field)
     for name, annotation in Sections.model_fields.items()
@@ -33,12 +34,14 @@ def test_every_profile_is_one_that_such_a_tablet_takes(policy, facts):
     """Published keys, types, values and gates; nothing twice; no certificate that is missing."""
     outcome = apple.compile_policy(policy, facts)
     found = payloads(outcome)
-    # Gates below iPadOS 13 count as passed (see `gates`): such a system ignores the key.
-    version = facts.os or (12, 4)
+    # Gates below iPadOS 14 count as passed (see `gates`): such a system ignores the key.
+    version = facts.os or (13, 7)
     wrong = [each for payload in found for each in objections(payload, supervised=facts.supervised, version=version)]
     assert wrong == []
     kinds = [payload["PayloadType"] for payload in found if PAYLOADS[payload["PayloadType"]].single]
     assert len(kinds) == len(set(kinds)), "a second payload of such a type would be refused"
+    restrictions = [key for payload in found if payload["PayloadType"] == RESTRICTIONS for key in payload]
+    assert all(restrictions.count(key) == 1 for key in set(restrictions) - set(ENVELOPE)), "undefined in two payloads"
     for key in ("PayloadIdentifier", "PayloadUUID"):
         assert len({payload[key] for payload in found}) == len(found)
     for artifact in outcome.artifacts:
@@ -95,13 +98,14 @@ def test_support_speaks_of_every_field_and_no_other():
 
 def test_every_key_in_the_tables_is_published():
     """The gates themselves: supervision and versions as published, so that `cannot` says the truth."""
-    known = PAYLOADS["com.apple.applicationaccess"].keys
+    known = PAYLOADS[RESTRICTIONS].keys
     for tables in (apple.SWITCHES, apple.DEMANDS):
         for gates in tables.values():
             for gate in gates.values():
                 published = known[gate.key]
                 assert published.type == "B"
-                assert (gate.supervised, gate.minimum) == (published.supervised, published.minimum)
+                assert gate.supervised == published.supervised
+                assert (gate.minimum, gate.removed) == (published.minimum, published.removed)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +121,7 @@ def test_every_key_in_the_tables_is_published():
 )
 def test_the_witness_notices_a_mistake(change, complaint):
     """The table finds a typo, a wrong type, a wrong value and a version that is too low."""
-    envelope = {"PayloadIdentifier": "i", "PayloadType": "com.apple.applicationaccess", "PayloadUUID": "u"}
+    envelope = {"PayloadIdentifier": "i", "PayloadType": RESTRICTIONS, "PayloadUUID": "u"}
     found = objections(envelope | {"PayloadVersion": 1} | change, supervised=True, version=(17, 4))
     assert found == [f"com.apple.applicationaccess: {complaint}"]
 

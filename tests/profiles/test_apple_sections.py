@@ -7,9 +7,10 @@ from datetime import datetime
 import pytest
 from cryptography import x509
 
-from profiles import apple
+from profiles import apple, presets
 from profiles.compiled import Cannot
 from profiles.sections import Sections
+from tests.profiles.apple_keys import objections
 from tests.profiles.documents import PEM
 
 NEWEST = apple.facts(supervised=True, os_version=None)
@@ -192,3 +193,32 @@ def test_every_profile_has_an_identifier_of_its_own():
     }
     names = [artifact.identifier for artifact in compiled(everything).artifacts]
     assert len(names) == len(set(names)) == 11
+
+
+@pytest.mark.parametrize(("version", "can"), [("26.1", True), ("27.0", False), (None, True)])
+def test_a_key_that_the_system_took_away_is_told(version, can):
+    """From iPadOS 27 updates are delayed by declarations only; a tablet that has not reported yet gets the key."""
+    outcome = compiled({"updates": {"delay_days": 30}}, apple.facts(supervised=True, os_version=version))
+    assert bool(outcome.artifacts) is can
+    reason = "only declarative management can do this from iPadOS 27"
+    assert outcome.cannot == (() if can else (Cannot("/updates/delay_days", reason),))
+
+
+def test_links_on_the_home_screen_need_the_built_in_browser():
+    """The publication says that web clips do not open without it, so the clash is told."""
+    policy = {
+        "screen": {"home": {"pages": [[{"link": {"url": "https://desk.example.jp", "title": "Desk"}}]]}},
+        "web_filter": {"built_in_browser": "deny"},
+    }
+    assert [wish.pointer for wish in compiled(policy).cannot] == ["/screen/home"]
+
+
+@pytest.mark.parametrize("name", presets.names())
+@pytest.mark.parametrize("version", ["15.8", "16.7", "17.7", "18.3", "26.1", "27.0"])
+def test_each_preset_becomes_profiles_that_a_supervised_tablet_takes(name, version):
+    """What the presets promise is made of published keys only, and something of each is delivered."""
+    known = apple.facts(supervised=True, os_version=version, control_number="T-0001")
+    outcome = apple.compile_policy(presets.load(name).sections(), known)
+    assert outcome.artifacts
+    payloads = [payload for profile in profiles(outcome).values() for payload in profile["PayloadContent"]]
+    assert [each for payload in payloads for each in objections(payload, supervised=True, version=known.os)] == []
