@@ -6,17 +6,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from sqlmodel import Session
 
 from mdm.api import Page, Paging, page_of
-from mdm.auth import Administrator, Principal, Viewer
+from mdm.auth import Administrator, Viewer
 from mdm.db import SessionDep
-from mdm.errors import NotFound
-from profiles import places, plans, policies, rollouts, targets
+from profiles import exception_endpoints, explanations, plans, policies, rollouts
 from profiles.lint import Doubt, doubts
-from profiles.policy import Layer, LayerKind, PolicyDocument, Sections, read_all
+from profiles.policy import PolicyDocument, read_all
 
 router = APIRouter(prefix="/api/v1", tags=["policies"])
+router.include_router(exception_endpoints.router)
 
 _EXAMPLE = {
     "version": 1,
@@ -75,16 +74,6 @@ class Checked(BaseModel):
     document: PolicyDocument
     """In normal form: lists sorted, hosts in lower case."""
     warnings: list[Doubt]
-
-
-class EffectivePolicy(BaseModel):
-    """The merged policy of one tablet."""
-
-    serial: str = Field(examples=["DMPXINVENTED"])
-    sections: Sections
-    decided_by: dict[str, list[str]] = Field(
-        description="For each field the policies that decided it.", examples=[{"/usb/external_storage": ["district"]}]
-    )
 
 
 class StartRollout(_Overriding):
@@ -153,12 +142,9 @@ def history(name: str, session: SessionDep, principal: Viewer) -> list[policies.
 @router.get("/effective-policy", operation_id="showEffectivePolicy", summary="What one tablet should be, and why")
 def effective_policy(
     session: SessionDep, principal: Viewer, serial: Annotated[str, Query(max_length=32)]
-) -> EffectivePolicy:
-    """Return the merge of all layers that speak to a tablet, and which policy decided each field."""
-    device_id = _tablet(session, principal, serial)
-    merged = targets.effective_of(session, device_id)
-    decided = {place: list(names) for place, names in merged.decided_by.items()}
-    return EffectivePolicy(serial=serial.upper(), sections=merged.sections, decided_by=decided)
+) -> explanations.Explanation:
+    """Return the merge of all layers that speak to a tablet, who decided each field, and what the tablet cannot do."""
+    return explanations.explain(session, principal, serial)
 
 
 @router.post(
@@ -198,11 +184,3 @@ def show_rollout(rollout_id: UUID, session: SessionDep, principal: Viewer) -> ro
 def finish_rollout(rollout_id: UUID, session: SessionDep, principal: Administrator) -> rollouts.ShownRollout:
     """Freeze a running rollout's numbers. Its tablets keep what they should hold, and still get it when they wake."""
     return rollouts.finish(session, principal, rollout_id)
-
-
-def _tablet(session: Session, principal: Principal, serial: str) -> int:
-    """The tablet's id, if it is in scope; NotFound otherwise."""
-    place = places.find(session, Layer(kind=LayerKind.SERIAL, key=serial.upper()), principal.scope)
-    if place.device_id is None:
-        raise NotFound("there is no such tablet")
-    return place.device_id

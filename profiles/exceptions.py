@@ -170,6 +170,14 @@ def show(session: Session, principal: Principal, exception_id: UUID) -> ShownExc
     return found[0]
 
 
+def by_name(session: Session, name: str) -> ShownException:
+    """Return the exception that the merge of layers calls by this name; NotFound."""
+    found = _read(session, EVERYWHERE, "x.id = :id", {"id": name.removeprefix("exception ")})
+    if not found:
+        raise NotFound("there is no such exception")
+    return found[0]
+
+
 def overview(
     session: Session, principal: Principal, *, is_open: bool, limit: int = 50, before: UUID | None = None
 ) -> list[ShownException]:

@@ -98,3 +98,18 @@ def members(session: Session, place: Place, *others: Place, scope: Scope) -> lis
         values,
     )
     return [device_id for (device_id,) in rows]
+
+
+def layers_of(session: Session, device_id: int) -> list[str]:
+    """The layers that a tablet lies in, the widest first, as policies name them."""
+    row = session.execute(
+        text(
+            "SELECT s.code, c.year, c.name, d.serial, k.code FROM device d JOIN school s ON s.id = d.school_id"
+            " LEFT JOIN holder h ON h.id = d.holder_id LEFT JOIN school_class c ON c.id = h.class_id"
+            " LEFT JOIN school k ON k.id = c.school_id WHERE d.id = :id"
+        ),
+        {"id": device_id},
+    ).one()
+    school, year, name, serial, class_school = row
+    room = [] if year is None else [f"class={class_school}/{year}/{name}"]
+    return ["fleet", f"school={school}", *room, f"serial={serial}"]

@@ -1,33 +1,36 @@
-"""`tabane policy`: check, plan, apply and show policy files. Files are read here; everything else goes by the API."""
+"""`tabane policy`: plan, apply, show and explain policies, by the API. It decides nothing itself."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
+from mdm.cli import policy_compile, policy_exception
 from mdm.cli.client import Client, connected, fail, show_json
-from profiles import files
-from profiles.policy import PolicyDocument
+from mdm.cli.policy_text import as_yaml, print_effective, print_explained, print_plan, read_file
+from profiles import presets
+from profiles.policy import PolicyDocument, json_schema
 
 app = typer.Typer(no_args_is_help=True, help="What tablets should be.")
+presets_app = typer.Typer(no_args_is_help=True, help="Policies to start from.")
+app.add_typer(presets_app, name="preset")
+app.add_typer(policy_exception.app, name="exception")
+app.command("compile")(policy_compile.compile_)
 
-_MOST_SHOWN = 10
 _File = Annotated[str, typer.Option("--file", "-f", help="Policy file (YAML); - for standard input.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
-def plan(file: _File, *, as_json: _Json = False) -> None:
+@app.command("plan")
+def plan_(file: _File, *, as_json: _Json = False) -> None:
     """Say what a policy file would change, and for how many tablets. Changes nothing."""
-    documents = _read(file)
+    documents = read_file(file)
     with connected() as api:
         found = _plan(api, documents)
     if as_json:
         show_json(found)
     else:
-        _print_plan(found)
+        print_plan(found)
 
 
 @app.command()
@@ -35,19 +38,30 @@ def apply(
     file: _File,
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    plan: Annotated[str | None, typer.Option(help="The hash of the plan that was agreed to.")] = None,
+    allow_delete: Annotated[int | None, typer.Option(min=0, help="How many tablets may lose something.")] = None,
+    override: Annotated[list[str] | None, typer.Option(help="A lint that is overridden, by its code.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it is overridden; goes on record.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Store the policies of a file as new revisions, after showing what changes. Tablets get them by a rollout."""
-    documents = _read(file)
+    documents = read_file(file)
     with connected() as api:
         found = _plan(api, documents)
         if not as_json:
-            _print_plan(found)
+            print_plan(found)
         changed = [step for step in found["steps"] if step["action"] != "unchanged"]
         if changed and not yes:
             _agree(file, as_json=as_json)
         expected = {step["name"]: step["revision"] for step in found["steps"]}
-        body = {"documents": _bodies(documents), "expected_revisions": expected}
+        body = {
+            "documents": _bodies(documents),
+            "expected_revisions": expected,
+            "plan": plan or found["hash"],
+            "allow_delete": allow_delete,
+            "overrides": override or [],
+            "reason": reason,
+        }
         stored = api.post("/api/v1/policies", body) if changed else []
     if as_json:
         show_json({"plan": found, "applied": stored})
@@ -71,7 +85,7 @@ def show(
     with connected() as api:
         if serial is not None:
             found = api.get("/api/v1/effective-policy", serial=serial)
-            _print_effective(found) if not as_json else show_json(found)
+            print_effective(found) if not as_json else show_json(found)
         elif name is None:
             rows = list(api.each("/api/v1/policies"))
             _print_rows(rows) if not as_json else show_json(rows)
@@ -80,22 +94,47 @@ def show(
             _print_rows(rows) if not as_json else show_json(rows)
         else:
             found = api.get(f"/api/v1/policies/{name}", revision=revision)
-            print(_as_yaml(found["document"]), end="") if not as_json else show_json(found)
+            print(as_yaml(found["document"]), end="") if not as_json else show_json(found)
 
 
-def _read(file: str) -> list[PolicyDocument]:
-    """Read and check a file; raises MdmError with the lines of its errors."""
-    try:
-        raw = sys.stdin.buffer.read(files.MAX_BYTES + 1) if file == "-" else Path(file).read_bytes()
-        return files.load(raw.decode("utf-8-sig"))
-    except OSError as error:
-        fail(f"{file}: {error.strerror}")
-    except UnicodeDecodeError as error:
-        fail(f"{file} is not UTF-8 (byte {error.start})")
+@app.command()
+def explain(
+    serial: Annotated[str, typer.Option(help="The tablet's serial number.")], *, as_json: _Json = False
+) -> None:
+    """Say what one tablet should be: each value, the rule and the layer it came from, and what the tablet cannot do."""
+    with connected() as api:
+        found = api.get("/api/v1/effective-policy", serial=serial)
+    print_explained(found) if not as_json else show_json(found)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a policy document, for editors. Needs no server."""
+    show_json(json_schema())
+
+
+@presets_app.command("list")
+def list_presets(*, as_json: _Json = False) -> None:
+    """List the presets, each with its description. Needs no server."""
+    found = [{"name": name, "description": presets.load(name).description or ""} for name in presets.names()]
+    if as_json:
+        show_json(found)
+        return
+    for each in found:
+        print(f"{each['name']:<16} {each['description']}")
+
+
+@presets_app.command("show")
+def show_preset(name: Annotated[str, typer.Argument(help="A preset.")]) -> None:
+    """Print a preset as a policy file, to be edited and applied. Needs no server."""
+    if name not in presets.names():
+        fail(f"there is no preset `{name}`; there are {', '.join(presets.names())}")
+    print(presets.written(name), end="")
 
 
 def _bodies(documents: list[PolicyDocument]) -> list[dict[str, Any]]:
-    return [document.body() for document in documents]
+    """With their passwords: they go to the server over the same connection as the sign-in."""
+    return [document.body(secrets=str) for document in documents]
 
 
 def _plan(api: Client, documents: list[PolicyDocument]) -> dict[str, Any]:
@@ -110,67 +149,9 @@ def _agree(file: str, *, as_json: bool) -> None:
         fail("nothing was applied")
 
 
-def _print_plan(found: dict[str, Any]) -> None:
-    for step in found["steps"]:
-        print(f"{step['name']} ({step['layer']}): {step['action']}, revision {step['revision']}")
-        for change in step["changes"]:
-            _print_change(change)
-        for doubt in step["warnings"]:
-            print(f"  warning {doubt['pointer']}: {doubt['detail']}")
-        print(f"  {step['tablets']} tablets in this layer, {step['touched']} would hold something else")
-    for gap in found["cannot"]:
-        print(f"{gap['tablets']} tablets cannot do {gap['pointer']}: {gap['reason']}")
-    print(f"once rolled out: {found['touched']} tablets touched")
-
-
-def _print_change(change: dict[str, Any]) -> None:
-    if not change["added"] and not change["removed"]:
-        print(f"  {change['pointer']}: {_short(change['before'])} -> {_short(change['after'])}")
-        return
-    print(f"  {change['pointer']}:")
-    for sign, entries in (("+", change["added"]), ("-", change["removed"])):
-        for entry in entries[:_MOST_SHOWN]:
-            print(f"    {sign} {_short(entry)}")
-        if len(entries) > _MOST_SHOWN:
-            print(f"    {sign} … {len(entries) - _MOST_SHOWN} more")
-
-
-def _short(value: object) -> str:
-    match value:
-        case None:
-            return "(nothing)"
-        case bool():
-            return str(value).lower()
-        case dict():
-            return str(value.get("bundle_id") or value.get("url"))
-        case list():
-            return f"{len(value)} entries in another order"
-        case _:
-            return str(value)
-
-
 def _print_rows(rows: list[dict[str, Any]]) -> None:
     print(f"{'policy':<24} {'layer':<20} {'revision':>8} {'released':>8}  stored")
     for row in rows:
         released = row["released"] if row["released"] is not None else "-"
         stored = f"{row['created_at'][:19]}Z by {row['created_by'] or '-'}"
         print(f"{row['name']:<24} {row['layer']:<20} {row['revision']:>8} {released:>8}  {stored}")
-
-
-def _print_effective(found: dict[str, Any]) -> None:
-    print(f"# what {found['serial']} should be")
-    sections = {name: part for name, part in _without_silence(found["sections"]).items() if part}
-    print(_as_yaml(sections) if sections else "# no policy speaks to it\n", end="")
-    for place, names in found["decided_by"].items():
-        print(f"# {place}: {', '.join(names)}")
-
-
-def _without_silence(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_silence(part) for key, part in value.items() if part is not None}
-    return [_without_silence(part) for part in value] if isinstance(value, list) else value
-
-
-def _as_yaml(document: dict[str, Any]) -> str:
-    """Write a document as the file it could have come from; text that looks like a number stays quoted."""
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)

@@ -24,11 +24,19 @@ def start(
     *,
     revision: Annotated[int | None, typer.Option(min=1, help="The latest when absent.")] = None,
     watch_it: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
+    override: Annotated[list[str] | None, typer.Option(help="A lint that is overridden, by its code.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it is overridden; goes on record.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Set what the target's tablets should hold and make them due a wake-up, in one wave."""
     with connected() as api:
-        body = {"policy": policy, "target": target, "revision": revision}
+        body = {
+            "policy": policy,
+            "target": target,
+            "revision": revision,
+            "overrides": override or [],
+            "reason": reason,
+        }
         found = api.post("/api/v1/rollouts", body)
         if watch_it:
             found = _watch(api, found["id"], timeout=None)

@@ -228,7 +228,9 @@ class District:
         """Store the policy of a school and roll it out there; return the rollout's id."""
         name = f"school-{school.lower()}"
         document = {"version": 1, "name": name, "layer": {"school": school}, **sections}
-        self.first.ask("POST", "/policies", json={"documents": [document]})
+        planned = self.first.ask("POST", "/policies/plan", json={"documents": [document]})
+        agreed = {"plan": planned["hash"], "allow_delete": planned["deletes"]}
+        self.first.ask("POST", "/policies", json={"documents": [document], **agreed})
         answer = self.first.ask("POST", "/rollouts", json={"policy": name, "target": f"school={school}"})
         return str(answer["id"])
 
