@@ -5,7 +5,7 @@ uninstalled from every tablet; installAppsDisabled would stop Tabane's own insta
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from profiles.android.draft import Draft, named
 from profiles.android.rules import MAX_APPLICATIONS
@@ -54,29 +54,15 @@ def finish(effective: Sections, draft: Draft) -> None:
     ordered = [draft.applications[name] for name in sorted(draft.applications)]
     if len(ordered) > MAX_APPLICATIONS:
         draft.lacks("/apps", f"{len(ordered) - MAX_APPLICATIONS} applications more than the {MAX_APPLICATIONS} allowed")
-        ordered = sorted(ordered, key=lambda app: app["installType"] == "AVAILABLE")[:MAX_APPLICATIONS]
+        # What is merely offered goes first; a browser that is offered carries the web filter and stays.
+        spare = {"packageName", "installType"}
+        ordered.sort(key=lambda app: app["installType"] == "AVAILABLE" and app.keys() == spare)
+        ordered = ordered[:MAX_APPLICATIONS]
     for app in ordered:
         if constraint and app["installType"] == "FORCE_INSTALLED":
             app["installConstraint"] = [constraint]
     if ordered:
         draft.policy["applications"] = ordered
-
-
-def uninstalled(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, ...]:
-    """Name the packages that a change of policy takes from tablets, with their data; for a warning before it is made.
-
-    Under WHITELIST that is whatever leaves the list, besides what gets blocked; what somebody installed unlisted is
-    not known here. Nothing goes while `uninstallAppsDisabled` is set.
-    """
-    if after.get("uninstallAppsDisabled"):
-        return ()
-    had = {app["packageName"] for app in before.get("applications", []) if app["installType"] != "BLOCKED"}
-    now = {app["packageName"]: app["installType"] for app in after.get("applications", [])}
-    if after.get(PLAY) != "BLACKLIST":
-        gone = {name for name in had if now.get(name, "BLOCKED") == "BLOCKED"}
-    else:
-        gone = {name for name in had if now.get(name) == "BLOCKED"}
-    return tuple(sorted(gone))
 
 
 def _packages(apps: Sequence[AppRef] | None, place: str, draft: Draft) -> list[str]:

@@ -1,14 +1,15 @@
 """The compiler for Android: what it writes is what Google describes, and its traps are avoided."""
 
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from profiles import android
-from profiles.android import applications, browser, switches
-from profiles.android.discovery import faults
+from profiles.android import browser, switches
+from profiles.android.discovery import faults, schemas
 from profiles.android.rules import broken
 from profiles.compiled import Facts
 from profiles.sections import Sections
@@ -40,7 +41,7 @@ CHROME = {
     "URLAllowlist": str,
     "URLBlocklist": str,
 }
-"""What Chrome on Android takes (`android:` in chromium's policy_definitions), in the types of a managed configuration."""
+"""What Chrome on Android takes (`android:` in chromium's policy_definitions), in a managed configuration's types."""
 
 ENTRIES = [
     f"{scheme}{host}{path}"
@@ -272,6 +273,21 @@ def test_a_filter_without_a_browser_is_owned_up_to():
     assert "com.android.chrome" in cannot["/web_filter/adult_filter"]
 
 
+def test_more_applications_than_google_takes_are_cut_and_said_so():
+    """Denials, required applications and the browser with its filter stay; what is merely offered goes."""
+    lists = {
+        name: [{"package": f"com.{name}.p{number}"} for number in range(1000)]
+        for name in ("allowlist", "denylist", "required", "removed")
+    }
+    lists["allowlist"][-1] = {"package": "com.android.chrome"}
+    policy, cannot = compiled({"apps": lists, "web_filter": {"adult_filter": True}})
+    left = apps_of(policy)
+    assert faults(policy) == broken(policy) == []
+    assert cannot["/apps"].startswith("1000 applications more")
+    assert "com.android.chrome" in left
+    assert list(left.values()).count("BLOCKED") == 2000
+
+
 def test_the_control_number_never_splits_policies():
     """Tablets with different numbers get the same policy, and the lack is told."""
     body = {"screen": {"lock_text": "No. {control_number} {desk_phone}", "desk_phone": "03-0000-0000"}}
@@ -289,30 +305,24 @@ def test_secrets_stay_in_the_artifact():
         assert "invented-secret" not in repr(outcome.cannot)
 
 
-LISTED = {"playStoreMode": "WHITELIST"}
-OPEN = {"playStoreMode": "BLACKLIST"}
+def test_the_documentation_names_fields_that_exist():
+    """Each sentence begins with the field it speaks of, as Google describes it."""
+    loose = ("cannot: ", "nothing", "managedConfiguration of com.android.chrome: ", "filled into")
+    said = [sentence for sentence in android.support().values() if not sentence.startswith(loose)]
+    assert len(said) > 60
+    for sentence in said:
+        schema = "Policy"
+        for step in re.match(r"[A-Za-z.\[\]]+", sentence)[0].removesuffix(".").split("."):
+            field = schemas()[schema]["properties"].get(step.removesuffix("[]")) if schema else {}
+            assert field is not None, sentence
+            assert not field.get("deprecated"), sentence
+            schema = field.get("$ref") or field.get("items", {}).get("$ref")
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "gone"),
-    [
-        ({**LISTED, "applications": ["a", "b"]}, {**LISTED, "applications": ["a"]}, ("b",)),
-        ({**LISTED, "applications": ["a"]}, {**LISTED, "applications": ["a", "b"]}, ()),
-        ({**LISTED, "applications": ["a", "b"]}, {**OPEN}, ()),
-        ({**OPEN, "applications": ["a"]}, {**OPEN, "applications": ["-a"]}, ("a",)),
-        ({**OPEN, "applications": ["-a"]}, {**LISTED, "applications": ["-a"]}, ()),
-        ({**LISTED, "applications": ["a", "b"]}, {"applications": ["a"]}, ("b",)),
-        ({**OPEN, "applications": ["a"]}, {**OPEN, "applications": ["-a"], "uninstallAppsDisabled": True}, ()),
-    ],
-)
-def test_a_change_names_the_applications_that_it_takes_away(before, after, gone):
-    """Before a change is made: what leaves a WHITELIST or gets blocked is uninstalled from every tablet."""
-
-    def policy(short):
-        listed = [
-            {"packageName": name.removeprefix("-"), "installType": "BLOCKED" if name.startswith("-") else "AVAILABLE"}
-            for name in short.get("applications", [])
-        ]
-        return {**short, "applications": listed}
-
-    assert applications.uninstalled(policy(before), policy(after)) == gone
+def test_the_documentation_names_the_keys_that_chrome_has():
+    """The same for Chrome's own settings."""
+    start = "managedConfiguration of com.android.chrome: "
+    said = [sentence.removeprefix(start) for sentence in android.support().values() if sentence.startswith(start)]
+    keys = [re.match(r"\w+", sentence)[0] for sentence in said]
+    assert set(keys) <= set(CHROME)
+    assert len(keys) > 5
