@@ -10,7 +10,7 @@ about 1 kB and its own manifest, while all its other profiles stay shared.
 """
 
 from profiles.apple import network, restrictions, screen, web, wifi
-from profiles.apple.gates import Known, tier_of
+from profiles.apple.gates import Known, tier_of, tiers
 from profiles.apple.network import compile_network
 from profiles.apple.passcode import compile_passcode
 from profiles.apple.refusals import refuse
@@ -26,6 +26,9 @@ from profiles.sections import Sections
 __all__ = ["DEMANDS", "SWITCHES", "compile_policy", "facts", "support"]
 
 _GATES = restrictions.gates() | web.GATES | network.GATES | wifi.GATES | screen.GATES
+_TIERS = tiers(_GATES)
+_UNKNOWN = max(gate.minimum for gate in _GATES)
+"""The version of a tablet that has not reported: every gate is open, and none closed again."""
 
 
 def facts(*, supervised: bool | None, os_version: str | None, control_number: str | None = None) -> Facts:
@@ -35,7 +38,8 @@ def facts(*, supervised: bool | None, os_version: str | None, control_number: st
     not know, and the first inventory corrects it. Give `control_number` only when `screen.per_tablet` says that the
     policy names it: each number is a fact of its own.
     """
-    return Facts(supervised is not False, tier_of(os_version, _GATES), control_number)
+    tier = _UNKNOWN if os_version is None else tier_of(os_version, _TIERS)
+    return Facts(supervised is not False, tier, control_number)
 
 
 def compile_policy(effective: Sections, facts: Facts) -> Compiled:

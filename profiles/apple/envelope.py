@@ -64,7 +64,10 @@ def _uuid(content: Mapping[str, Any]) -> str:
 
 
 def _written(content: Mapping[str, Any]) -> bytes:
-    return plistlib.dumps(_printable(content), fmt=plistlib.FMT_XML, sort_keys=True)
+    try:
+        return plistlib.dumps(dict(content), fmt=plistlib.FMT_XML, sort_keys=True)
+    except ValueError:  # a control character; looking for one in every text of every policy would cost more
+        return plistlib.dumps(_printable(content), fmt=plistlib.FMT_XML, sort_keys=True)
 
 
 def _printable(value: Any) -> Any:

@@ -61,16 +61,10 @@ def tiers(gates: frozenset[Gate]) -> tuple[tuple[int, ...], ...]:
     return tuple(sorted({(), *(_tier(gate.minimum) for gate in gates), *closing}))
 
 
-def tier_of(os_version: str | None, gates: frozenset[Gate]) -> tuple[int, ...]:
-    """The newest version of `tiers` that a tablet reaches.
-
-    None is not known yet: every gate counts as open and none as closed again, because a system ignores the keys that it
-    does not know.
-    """
-    if os_version is None:
-        return max(gate.minimum for gate in gates)
+def tier_of(os_version: str, known: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """The newest version of `tiers` that a tablet reaches."""
     version = _version(os_version)
-    return next(tier for tier in reversed(tiers(gates)) if tier <= version)
+    return next(tier for tier in reversed(known) if tier <= version)
 
 
 def _tier(minimum: tuple[int, ...]) -> tuple[int, ...]:
