@@ -1,5 +1,7 @@
 """The operator API of policies and rollouts, through its door."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from fastapi.testclient import TestClient
 
@@ -105,3 +107,75 @@ def test_lists_come_in_pages(api, bearer):
         rest = api.get(f"/api/v1/{path}", params={"limit": 2, "cursor": first["next"]}, headers=admin).json()
         assert [item[field] for item in first["items"] + rest["items"]] == names
         assert rest["next"] is None
+
+
+def test_storing_through_the_api_passes_the_gate(api, bearer):
+    """The plan's hash, the count of what is lost and the overrides travel with the documents."""
+    admin = bearer()
+    harm = [{**DOC, "web_filter": {"deny_list": ["login.microsoftonline.com"]}}]
+    plan = api.post("/api/v1/policies/plan", json={"documents": harm}, headers=admin).json()
+    assert {lint["code"] for lint in plan["lints"]} == {"sign-in-blocked"}
+    stopped = api.post("/api/v1/policies", json={"documents": harm}, headers=admin)
+    assert (stopped.status_code, stopped.json()["type"].rpartition(":")[2]) == (409, "lint-stops")
+    body = {"documents": harm, "overrides": ["sign-in-blocked"], "reason": "meant"}
+    assert api.post("/api/v1/policies", json={**body, "plan": "0" * 64}, headers=admin).status_code == 409
+    assert api.post("/api/v1/policies", json={**body, "plan": plan["hash"]}, headers=admin).status_code == 200
+    start = {"policy": "district", "target": "fleet"}
+    assert api.post("/api/v1/rollouts", json=start, headers=admin).status_code == 201
+    lost = api.post("/api/v1/policies", json={"documents": [DOC]}, headers=admin)
+    assert (lost.status_code, "allow exactly 4" in lost.json()["detail"]) == (409, True)
+    assert api.post("/api/v1/policies", json={"documents": [DOC], "allow_delete": 4}, headers=admin).status_code == 200
+
+
+def test_an_exception_goes_from_request_to_end_through_the_api(api, bearer):
+    """Support of a school asks, an administrator of all agrees, and it shows in the explanation."""
+    admin, school = bearer(), bearer("0101", role=Role.SUPPORT)
+    api.post("/api/v1/policies", json={"documents": [DOC]}, headers=admin)
+    api.post("/api/v1/rollouts", json={"policy": "district", "target": "fleet"}, headers=admin)
+    body = {
+        "place": "class=0101/6/1",
+        "set": {"usb": {"external_storage": "allow"}},
+        "reason": "microscopes",
+        "expires_at": (datetime.now(UTC) + timedelta(days=7)).isoformat(),
+    }
+    assert api.post("/api/v1/policy-exceptions", json=body, headers=bearer(role=Role.VIEWER)).status_code == 403
+    assert api.post("/api/v1/policy-exceptions", json=body, headers=bearer("0102")).status_code == 404
+    asked = api.post("/api/v1/policy-exceptions", json=body, headers=school).json()
+    path = f"/api/v1/policy-exceptions/{asked['id']}"
+    assert api.post(f"{path}/approve", headers=school).status_code == 403
+    assert api.get(path, headers=bearer("0102")).status_code == 404
+    assert api.post(f"{path}/approve", headers=admin).json()["state"] == "active"
+    assert [each["id"] for each in api.get("/api/v1/policy-exceptions", headers=school).json()["items"]] == [
+        asked["id"]
+    ]
+    found = api.get("/api/v1/effective-policy", params={"serial": "a"}, headers=school).json()
+    assert found["layers"] == ["fleet", "school=0101", "class=0101/6/1", "serial=A"]
+    (field,) = found["fields"]
+    assert (field["pointer"], field["value"], field["rule"]) == ("/usb/external_storage", "allow", "strictest")
+    assert (field["by"], field["layers"]) == ([f"exception {asked['id']}"], ["class=0101/6/1"])
+    assert [voice["name"] for voice in found["voices"]] == ["district", f"exception {asked['id']}"]
+    assert api.post(f"{path}/end", headers=school).json()["state"] == "ended"
+    assert api.get("/api/v1/policy-exceptions", headers=school).json()["items"] == []
+    assert len(api.get("/api/v1/policy-exceptions?all=true", headers=school).json()["items"]) == 1
+    found = api.get("/api/v1/effective-policy", params={"serial": "C"}, headers=school).json()
+    assert found["layers"] == ["fleet", "school=0101", "serial=C"]
+
+
+def test_no_answer_holds_a_password(api, bearer):
+    """Stored, planned, listed, explained: dots everywhere."""
+    admin = bearer()
+    networks = [{"ssid": "school", "security": "wpa2", "password": "invented-secret"}]
+    body = {"documents": [{**DOC, "wifi": {"networks": networks}}]}
+    answers = [
+        api.post("/api/v1/policies/validate", json=body, headers=admin),
+        api.post("/api/v1/policies/plan", json=body, headers=admin),
+        api.post("/api/v1/policies", json=body, headers=admin),
+        api.post("/api/v1/rollouts", json={"policy": "district", "target": "fleet"}, headers=admin),
+        api.get("/api/v1/policies/district", headers=admin),
+        api.get("/api/v1/policies/district/revisions", headers=admin),
+        api.get("/api/v1/effective-policy?serial=A", headers=admin),
+        api.get("/api/v1/audit", headers=admin),
+    ]
+    assert [answer.status_code // 100 for answer in answers[:-1]] == [2] * 7
+    assert not any("invented-secret" in answer.text for answer in answers)
+    assert "\u2022" in answers[6].json()["sections"]["wifi"]["networks"][0]["password"]
