@@ -11,7 +11,7 @@ from profiles.catalogue import Kind
 from profiles.catalogue.reach import closes, obstacles
 from profiles.files import load
 from profiles.layers import merge
-from profiles.lint import doubts
+from profiles.lint import doubts, harms
 from profiles.policy import pointer
 from profiles.urls import chrome_finds, finds
 
@@ -98,6 +98,7 @@ def test_lessons_and_management_stay_reachable_under_a_preset(name):
     """R-05: Microsoft 365 and its sign-in, the drill service, SKY's service, and the vendors' own hosts."""
     for sections in every(name):
         assert obstacles(sections) == []
+        assert harms(sections, "mdm.example.jp") == []
 
 
 @pytest.mark.parametrize("name", presets.names())
