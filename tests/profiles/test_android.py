@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +20,7 @@ from profiles.urls import chrome_finds
 from tests.profiles import android_golden
 from tests.profiles.documents import SECTIONS
 
+ROOT = Path(__file__).resolve().parents[2]
 NEWEST = android.facts(supervised=True, os_version=None)
 POLICIES = android_golden.policies()
 ONC = {
@@ -82,6 +86,18 @@ def test_there_is_a_golden_file_for_each_policy_and_no_other():
     """A file that nothing compares would look like a promise."""
     assert {path.stem for path in android_golden.FOLDER.glob("*.json")} == set(POLICIES)
     assert len(POLICIES) >= 30
+
+
+def test_another_process_writes_the_same_bytes():
+    """Neither the order of a set nor the hash seed of a process shows in a policy."""
+    code = "from tests.profiles import android_golden as g; print(*(g.golden(p) for p in g.policies().values()))"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env={"PYTHONHASHSEED": seed}, check=True, capture_output=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert told == {(" ".join(android_golden.golden(policy) for policy in POLICIES.values()) + "\n").encode()}
 
 
 @given(said=SECTIONS, managed=st.booleans(), version=st.sampled_from(["7", "9", "11", "12", "14", "15", "16", None]))
