@@ -231,7 +231,16 @@ def _nearest(loc: tuple[int | str, ...]) -> str:
         return ""
     keys = list(model.model_fields)
     near = difflib.get_close_matches(str(loc[-1]).replace("-", "_").lower(), keys, n=1, cutoff=0.5)
-    return f"; did you mean `{near[0]}`?" if near else f"; the keys here are {', '.join(keys)}"
+    if near:
+        return f"; did you mean `{near[0]}`?"
+    elsewhere = [name for name, field in Sections.model_fields.items() if _has(field.annotation, loc[-1])]
+    moved = f"; `{loc[-1]}` belongs to `{elsewhere[0]}`" if len(loc) == 2 and elsewhere else ""
+    return f"{moved}; the keys here are {', '.join(keys)}"
+
+
+def _has(section: object, key: object) -> bool:
+    model = _model_in(section)
+    return model is not None and key in model.model_fields
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

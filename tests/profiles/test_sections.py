@@ -206,6 +206,7 @@ def test_people_write_secrets_as_text(value):
         ("passcode", {"minimum_length": True}, "/minimum_length", "valid integer"),
         ("sns_mail", {"twitter": "deny"}, "/twitter", "the keys here are facebook"),
         ("sns_mail", {"facebok": "deny"}, "/facebok", "`facebook`"),
+        ("usb", {"screenshots": "deny"}, "/screenshots", "`screenshots` belongs to `privacy`"),
     ],
 )
 def test_an_error_inside_a_section_names_the_place_and_the_remedy(section, content, place, saying):
