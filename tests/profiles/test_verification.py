@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiles import apple, presets
 from profiles.verification import Difference, What, compare, wanted
 from simulator.tablets.restrictions import total
 
@@ -64,6 +65,18 @@ def test_a_restriction_that_is_not_enforced_is_named_and_no_other(content, ignor
     allows = ignored in SWITCHES and content.get(ignored) is not ignored.startswith("force")
     what = What.LOOSENED if ignored in SWITCHES else What.UNREPORTED
     assert found == ([] if ignored not in content or allows else [(ignored, what)])
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_can_be_proved(name):
+    """All that the compiler makes of a preset is read, told apart and found enforced; losing it is seen."""
+    facts = apple.facts(supervised=True, os_version="26.1")
+    bodies = [artifact.body for artifact in apple.compile_policy(presets.load(name).sections(), facts).artifacts]
+    expected = wanted(bodies)
+    held = [{"PayloadIdentifier": one, "PayloadUUID": uuid} for one, uuid in expected.uuids.items()]
+    restrictions = total([body.decode() for body in bodies])
+    assert compare(expected, profiles=held, restrictions=restrictions) == ()
+    assert {each.identifier for each in compare(expected, profiles=[], restrictions={})} == set(expected.uuids)
 
 
 @pytest.mark.parametrize(
