@@ -45,7 +45,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class KeyChange:
-    """One key of what a platform's tablets get; None is absence, passwords are dots."""
+    """One key of what a platform's tablets get; None is absence, passwords are dots.
+
+    Of a list that was and stays there, `before` holds the entries that go and `after` those that come: layers give
+    every class a list of its own, and the difference is one for all.
+    """
 
     platform: Platform
     artifact: str
@@ -219,7 +223,16 @@ def _between(before: artifacts.Draft, after: artifacts.Draft) -> Iterator[tuple[
         now = contents.keys_of(new[identifier]) if identifier in new else {}
         changed = [key for key in sorted(was.keys() | now.keys()) if was.get(key) != now.get(key)]
         for key in changed:
-            yield identifier, key, was.get(key), now.get(key)
+            yield identifier, key, *_essence(was.get(key), now.get(key))
+
+
+def _essence(was: Any, now: Any) -> tuple[Any, Any]:
+    if isinstance(was, list) and isinstance(now, list):
+        gone = [entry for entry in was if entry not in now]
+        come = [entry for entry in now if entry not in was]
+        if gone or come:
+            return gone, come
+    return was, now
 
 
 def _schools(session: Session, moves: Sequence[_Move]) -> list[SchoolLoad]:

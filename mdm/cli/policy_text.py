@@ -67,7 +67,7 @@ def _print_keys(keys: list[dict[str, Any]]) -> None:
 
 
 def _brief(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list) and len(value) != 1:
         return f"{len(value)} entries"
     shown = "(nothing)" if value is None else json.dumps(value, ensure_ascii=False)
     return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…"

@@ -36,7 +36,7 @@ def test_a_plan_shows_each_key_and_what_each_school_fetches(district, session):
     )
     (key,) = plan.keys
     assert (key.artifact, key.key) == ("tabane.policy.web-filter", "com.apple.webcontent-filter.DenyListURLs")
-    assert (key.before, key.after, key.risky, key.tablets) == (["a.jp"], ["a.jp", "b.jp"], True, 4)
+    assert (key.before, key.after, key.risky, key.tablets) == ([], ["b.jp"], True, 4)
     assert [(school.school, school.tablets) for school in plan.schools] == [("0101", 3), ("0102", 1)]
     (group,) = targets.groups(session, [district.tablets["D"]])
     parcel = next(each for each in group.wanted.parcels if each.identifier == "tabane.policy.web-filter")
@@ -44,6 +44,17 @@ def test_a_plan_shows_each_key_and_what_each_school_fetches(district, session):
     assert len(parcel.body) * 4 / 3 <= each <= (len(parcel.body) + 100) * 4 / 3
     assert plan.schools[0].bytes_in_all == 3 * each
     assert (plan.lints, plan.deletions, plan.deletes) == ([], [], 0)
+
+
+def test_lists_that_differ_from_class_to_class_show_one_difference(district, session):
+    """What comes and goes is the same for all, whatever else their layers list."""
+    roll(
+        district,
+        document(web_filter={"deny_list": ["a.jp"]}),
+        document("six-one", CLASS, web_filter={"deny_list": ["c.jp"]}),
+    )
+    plan = plans.plan(session, district.principal, [document(web_filter={"deny_list": ["b.jp"]})])
+    assert [(key.before, key.after, key.tablets) for key in plan.keys] == [(["a.jp"], ["b.jp"], 4)]
 
 
 def test_no_password_shows_in_a_plan(district, session):
