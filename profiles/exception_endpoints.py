@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from mdm.api import Page, Paging, page_of
 from mdm.auth import Administrator, Support, Viewer
 from mdm.db import SessionDep
-from profiles import exceptions
+from profiles import exceptions, plans
 from profiles.exceptions import ShownException
 
 router = APIRouter(prefix="/policy-exceptions", tags=["policies"])
@@ -35,6 +35,15 @@ class AskException(BaseModel):
     )
     reason: str = Field(max_length=400)
     expires_at: AwareDatetime
+
+
+class AgreeException(BaseModel):
+    """Stops that whoever agrees takes upon themselves."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overrides: list[str] = Field(default=[], max_length=20, description="Lints that are overridden.")
+    reason: str | None = Field(default=None, max_length=400, description="Why; it goes on record.")
 
 
 @router.post("", operation_id="requestException", summary="Ask for an exception", status_code=HTTPStatus.CREATED)
@@ -71,9 +80,12 @@ def show(exception_id: UUID, session: SessionDep, principal: Viewer) -> ShownExc
 
 
 @router.post("/{exception_id}/approve", operation_id="approveException", summary="Agree to an exception")
-def approve(exception_id: UUID, session: SessionDep, principal: Administrator) -> ShownException:
+def approve(
+    exception_id: UUID, session: SessionDep, principal: Administrator, body: AgreeException | None = None
+) -> ShownException:
     """Agree as a second person; its tablets are told at once."""
-    return exceptions.approve(session, principal, exception_id)
+    taken = plans.NONE if body is None else plans.Overrides(tuple(body.overrides), body.reason)
+    return exceptions.approve(session, principal, exception_id, overrides=taken)
 
 
 @router.post("/{exception_id}/end", operation_id="endException", summary="Decline, withdraw or end an exception")

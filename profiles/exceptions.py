@@ -17,7 +17,8 @@ from mdm.audit import chain
 from mdm.auth import SCOPE_SQL, Principal, Role, Scope
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.safeguards.approvals import SelfApproval
-from profiles import places, sealing, targets
+from profiles import places, plans, sealing, targets
+from profiles.consequences import Severity, harm_done
 from profiles.layers import fields_of
 from profiles.models import ExceptionState, PolicyException
 from profiles.models import Layer as LayerColumn
@@ -103,11 +104,15 @@ def request(
     return shown
 
 
-def approve(session: Session, principal: Principal, exception_id: UUID) -> ShownException:
+def approve(
+    session: Session, principal: Principal, exception_id: UUID, *, overrides: plans.Overrides = plans.NONE
+) -> ShownException:
     """Agree as a second person; the place's tablets are told at once.
 
-    Raises Forbidden (a token, not an administrator of all schools), SelfApproval, Conflict (not pending, run out).
+    Raises Forbidden (a token, not an administrator of all schools), SelfApproval, Conflict (not pending, run out) and
+    Harmful (a lint stops what it would make of the tablets, and `overrides` does not name it).
     """
+    overrides.checked()
     principal.must_have_signed_in("approve")
     principal.must_be(Role.ADMINISTRATOR)
     if not principal.scope.all_schools:
@@ -118,8 +123,16 @@ def approve(session: Session, principal: Principal, exception_id: UUID) -> Shown
         raise SelfApproval("a second person must approve; you asked for this yourself")
     if row.state != ExceptionState.PENDING or row.expires_at <= clock.now():
         raise Conflict("this exception is not waiting for approval")
+    device_ids = _members(session, row)
+    before = targets.groups(session, device_ids)
     row.state, row.decided_by, row.decided_at = ExceptionState.ACTIVE, principal.id, clock.now()
+    session.add(row)
+    session.flush()
+    found = harm_done(before, targets.groups(session, device_ids), plans.own_host())
+    plans.refuse_harm(found, overrides.codes, at=Severity.STOP)
     changed = _tell(session, row)
+    if overrides.codes:
+        plans.record_overrides(session, principal, f"exception:{exception_id}", overrides)
     chain.record(session, principal, "exception.approve", f"exception:{exception_id}", {"changed": changed})
     return show(session, principal, exception_id)
 
@@ -229,9 +242,13 @@ def _tell(session: Session, row: PolicyException) -> int:
     """Recompute what the place's tablets should hold; returns how many change."""
     session.add(row)
     session.flush()
-    at = places.Place(LayerColumn(row.layer), row.school_id, row.class_id, row.device_id)
-    device_ids = places.members(session, at, scope=EVERYWHERE)
+    device_ids = _members(session, row)
     return targets.retarget(session, device_ids) if device_ids else 0
+
+
+def _members(session: Session, row: PolicyException) -> list[int]:
+    at = places.Place(LayerColumn(row.layer), row.school_id, row.class_id, row.device_id)
+    return places.members(session, at, scope=EVERYWHERE)
 
 
 def _read(session: Session, scope: Scope, condition: str, values: Mapping[str, object]) -> list[ShownException]:

@@ -46,10 +46,17 @@ def request(
 
 
 @app.command()
-def approve(exception: _Id, *, as_json: _Json = False) -> None:
+def approve(
+    exception: _Id,
+    *,
+    override: Annotated[list[str] | None, typer.Option(help="A lint that is overridden, by its code.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why it is overridden; goes on record.")] = None,
+    as_json: _Json = False,
+) -> None:
     """Agree to somebody else's request; the place's tablets are told at once."""
+    body = {"overrides": override or [], "reason": reason}
     with connected() as api:
-        found = api.post(f"/api/v1/policy-exceptions/{exception}/approve")
+        found = api.post(f"/api/v1/policy-exceptions/{exception}/approve", body)
     _show(found, as_json=as_json)
 
 

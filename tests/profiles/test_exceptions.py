@@ -14,6 +14,7 @@ from mdm.safeguards.approvals import SelfApproval
 from profiles import exceptions, policies, rollouts, targets
 from profiles.layers import Excepted, Said, effective
 from profiles.models import ExceptionState
+from profiles.plans import Harmful, Overrides
 from profiles.policy import Layer, read
 from profiles.sections import Sections
 
@@ -215,3 +216,15 @@ def test_an_examination_begins_and_ends_by_the_clock(district, session, later):
     later(timedelta(hours=4))
     targets.retarget(session)
     assert session.execute(text("SELECT count(*) FROM policy_turn")).scalar_one() == 0
+
+
+def test_an_exception_passes_the_same_gate_as_a_policy(district, session):
+    """It mostly loosens, but it can also cut off."""
+    asked = ask(district, web_filter={"deny_list": ["login.microsoftonline.com"]})
+    with pytest.raises(Harmful), session.begin_nested():
+        exceptions.approve(session, district.principal, asked.id)
+    session.expire_all()
+    taken = Overrides(["sign-in-blocked"], "a drill for the day without sign-in")
+    assert exceptions.approve(session, district.principal, asked.id, overrides=taken).state is ExceptionState.ACTIVE
+    details = session.execute(text("SELECT details FROM audit_event WHERE action = 'policy.override'")).scalar_one()
+    assert details["codes"] == ["sign-in-blocked"]
