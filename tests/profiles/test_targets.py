@@ -135,3 +135,14 @@ def test_storing_a_manifest_twice_changes_nothing(session):
     assert list(artifacts.items(session, first)) == ["a", "b"]
     assert artifacts.body(session, artifacts.items(session, first)["a"]) == b"one"
     assert artifacts.put(session, artifacts.draft(Platform.APPLE, parcels, [("/x", "no")])) != first
+
+
+def test_a_text_that_names_the_tablet_gives_each_its_own_and_leaves_the_rest_shared(district, session):
+    """Only the lock screen's profile multiplies; who is woken stays the same."""
+    roll(district, document(screen={"lock_text": "{control_number}"}, usb={"external_storage": "deny"}))
+    held = {serial: artifacts.items(session, district.enrollment(serial).desired_manifest) for serial in "AB"}
+    assert held["A"]["tabane.policy.usb"] == held["B"]["tabane.policy.usb"]
+    (own,) = [name for name in held["A"] if held["A"][name] != held["B"][name]]
+    assert b"N-A" in artifacts.body(session, held["A"][own])
+    assert sorted(waiting(session)) == sorted(district.tablets.values())
+    assert targets.retarget(session, list(district.tablets.values())) == 0
