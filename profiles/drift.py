@@ -11,7 +11,7 @@ from sqlmodel import Session
 from mdm import jobs
 from mdm.audit import chain
 from mdm.commands import artifacts, verification
-from mdm.commands.verification import Answered, Finding
+from mdm.commands.verification import Answered, Finding, Settled
 from mdm.devices import wakeups
 from mdm.devices.models import Lane, VerificationStatus
 from mdm.jobs import Job
@@ -27,24 +27,21 @@ def check(session: Session, *, limit: int = AT_ONCE) -> Counter[str]:
     """Compare what up to `limit` tablets have answered, heal or report what drifted; returns tablets by new status."""
     ids = artifacts.hold_still(session, verification.answered(session, limit))
     manifests: dict[bytes, Wanted | None] = {}
-    settled: Counter[str] = Counter()
-    healing: list[int] = []
+    settled: list[Settled] = []
     for one in verification.answers(session, ids):
         if one.manifest not in manifests:
             manifests[one.manifest] = _wanted(session, one.manifest)
         status, differences = judge(manifests[one.manifest], one)
-        verification.record(session, one, status, [_finding(difference) for difference in differences[:_MOST]])
-        if status is VerificationStatus.HEALING:
-            drifted = {each.identifier for each in differences if each.what not in UNPROVED}
-            verification.forget(session, one.device_id, sorted(drifted))
-            healing.append(one.device_id)
-        elif status is VerificationStatus.DRIFTED:
+        drifted = {each.identifier for each in differences if each.what not in UNPROVED}
+        again = sorted(drifted) if status is VerificationStatus.HEALING else ()
+        settled.append(Settled(one, status, [_finding(each) for each in differences[:_MOST]], again))
+        if status is VerificationStatus.DRIFTED:
             _report(session, one, differences)
-        settled[status.value] += 1
-    if healing:
+    verification.record(session, settled)
+    if healing := verification.forget(session, settled):
         wakeups.mark_due(session, healing, Lane.BULK)
         jobs.ring(session, Job.DISPATCH, lane=int(Lane.BULK))
-    return settled
+    return Counter(one.status.value for one in settled)
 
 
 def judge(manifest: Wanted | None, one: Answered) -> tuple[VerificationStatus, tuple[Difference, ...]]:

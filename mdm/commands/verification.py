@@ -140,30 +140,57 @@ def answers(session: Session, device_ids: Sequence[int]) -> list[Answered]:
     ]
 
 
-def record(session: Session, one: Answered, status: VerificationStatus, findings: Sequence[Finding]) -> None:
-    """Keep what the comparison of one tablet's answers gave."""
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What the comparison of one tablet's answers gave; `again` are the profiles to be handed over once more."""
+
+    of: Answered
+    status: VerificationStatus
+    findings: Sequence[Finding]
+    again: Sequence[str] = ()
+
+
+def record(session: Session, settled: Sequence[Settled]) -> None:
+    """Keep what comparisons gave, many tablets at once. Lock their enrolments first."""
+    rows = [
+        {
+            "device_id": one.of.device_id,
+            "status": one.status.value,
+            "heard_at": one.of.heard_at.isoformat(),
+            "findings": [{"identifier": f.identifier, "key": f.key, "what": f.what} for f in one.findings],
+            "heals": bool(one.again),
+        }
+        for one in settled
+    ]
     session.execute(
         text(
-            "UPDATE verification SET status = :status, heard_at = :heard, findings = CAST(:findings AS jsonb)"
-            " WHERE device_id = :id"
+            "UPDATE verification v SET status = s.status, heard_at = s.heard_at, findings = s.findings,"
+            " healed_at = CASE WHEN s.heals THEN now() ELSE v.healed_at END"
+            " FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
+            " AS s(device_id bigint, status text, heard_at timestamptz, findings jsonb, heals boolean)"
+            " WHERE v.device_id = s.device_id"
         ),
-        {
-            "id": one.device_id,
-            "status": status.value,
-            "heard": one.heard_at,
-            "findings": json.dumps([{"identifier": f.identifier, "key": f.key, "what": f.what} for f in findings]),
-        },
+        {"rows": json.dumps(rows)},
     )
 
 
-def forget(session: Session, device_id: int, identifiers: Sequence[str]) -> None:
-    """Forget that a tablet holds these profiles, so that its next check-in installs them again. Lock it first."""
+def forget(session: Session, settled: Sequence[Settled]) -> list[int]:
+    """Forget that tablets hold what is to be handed over again: their next check-in installs it. Returns who they are.
+
+    Lock their enrolments first.
+    """
+    lost = [(one.of.device_id, identifier) for one in settled for identifier in one.again]
+    device_ids = sorted({device_id for device_id, _ in lost})
+    if not lost:
+        return []
     session.execute(
-        text("DELETE FROM device_profile WHERE device_id = :id AND identifier = ANY(:identifiers)"),
-        {"id": device_id, "identifiers": list(identifiers)},
+        text(
+            "DELETE FROM device_profile p USING unnest(CAST(:ids AS bigint[]), CAST(:identifiers AS text[]))"
+            " AS lost(device_id, identifier) WHERE p.device_id = lost.device_id AND p.identifier = lost.identifier"
+        ),
+        {"ids": [device_id for device_id, _ in lost], "identifiers": [identifier for _, identifier in lost]},
     )
     session.execute(
-        text("UPDATE enrollment SET installed_manifest = NULL WHERE device_id = :id AND status = 'active'"),
-        {"id": device_id},
+        text("UPDATE enrollment SET installed_manifest = NULL WHERE device_id = ANY(:ids)"), {"ids": device_ids}
     )
-    session.execute(text("UPDATE verification SET healed_at = now() WHERE device_id = :id"), {"id": device_id})
+    return device_ids
