@@ -108,7 +108,8 @@ class _Standing:
 
 _LOCK: Final = """
 SELECT e.device_id, e.desired_manifest, w.generation
-FROM enrollment e LEFT JOIN wakeup w ON w.device_id = e.device_id
+FROM enrollment e
+LEFT JOIN LATERAL (SELECT w.generation FROM wakeup w WHERE w.device_id = e.device_id OFFSET 0) w ON true
 WHERE e.device_id = ANY(%s::bigint[]) AND e.status = 'active' AND e.desired_manifest IS NOT NULL
 ORDER BY e.device_id FOR NO KEY UPDATE OF e SKIP LOCKED
 """

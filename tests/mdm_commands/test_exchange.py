@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mdm.apple.encode import command as encode_command
-from mdm.commands import exchange, exchange_sql
+from mdm.commands import exchange, exchange_sql, profile_work, results
 from mdm.commands.kinds import FACTS, Kind
 from mdm.commands.models import ProfileStatus
 from mdm.commands.profile_work import Held, Rest, Step, next_step
@@ -91,6 +91,10 @@ def connection(database: str) -> Iterator[psycopg.Connection]:
         (exchange_sql.HAND, "uuid[], bigint[]", {"command_pkey", "wakeup_pkey"}),
         (exchange_sql.REST, "bigint[], bigint[], boolean[]", {"wakeup_pkey", "command_open"}),
         (exchange_sql.SEEN, "bytea[], double precision", {"device_identity_pkey", "enrollment_pkey"}),
+        (results._LOST_MODE, "bigint[], boolean[]", {"enrollment_pkey"}),
+        (results._FACTS, "jsonb, bigint[]", {"enrollment_pkey"}),
+        (profile_work._LOCK, "bigint[]", {"enrollment_pkey", "wakeup_pkey"}),
+        (profile_work._COMPLETE, "jsonb", {"enrollment_pkey", "device_profile_pkey"}),
     ],
 )
 def test_the_plans_are_index_look_ups_even_without_statistics(
