@@ -16,6 +16,7 @@ from enrollment.apple import endpoints as apple_enrollment
 from mdm import db
 from mdm.api.frame import LastResort, RequestId, SecurityHeaders
 from mdm.api.problems import PROBLEMS, Problem, render_problems
+from mdm.api.reference import add_reference
 from mdm.apple import endpoints as apple_door
 from mdm.audit import endpoints as audit
 from mdm.commands import endpoints as commands
@@ -64,6 +65,7 @@ def operator_app() -> FastAPI:
     for router in OPERATOR_ROUTERS:
         app.include_router(router, responses=PROBLEMS)
     _document_problems(app)
+    add_reference(app)
     return app
 
 

@@ -1,4 +1,4 @@
-"""Where this machine's `tabane up` keeps its house, for the commands that work on the host itself. Starts nothing."""
+"""Where this machine's `tabane up` keeps its house, for commands that work on the host. Starts nothing."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def announced() -> Iterator[None]:
 
 
 def move_in() -> None:
-    """Take the settings of the running `tabane up` unless DATABASE_URL is set; `Misconfigured` without either."""
+    """Take the settings of the running `tabane up` unless DATABASE_URL is set; else `Misconfigured`."""
     if "DATABASE_URL" in os.environ:
         return
     try:
