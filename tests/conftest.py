@@ -7,8 +7,9 @@ flushed). Processes started by a test inherit the same settings through the envi
 import itertools
 import shutil
 import signal
+import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,18 @@ def valkey(valkey_server: Valkey) -> str:
     with redis.Redis.from_url(valkey_server.url) as client:
         client.flushall()
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def openssl() -> Callable[..., bytes]:
+    """Run the openssl command line with bytes in and bytes out: a witness that shares no code with ours."""
+    path = shutil.which("openssl")
+    if path is None:
+        pytest.skip("the openssl command line is not installed")
+
+    def run(*arguments: object, data: bytes = b"") -> bytes:
+        done = subprocess.run([path, *map(str, arguments)], input=data, capture_output=True, check=False, timeout=20)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    return run
