@@ -20,15 +20,23 @@ class _Client(asyncio.Protocol):
 
     def __init__(self, load: "_Load") -> None:
         self._load = load
+        self._missing = 0
+        """Bytes of the answer's body that have not come yet."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(self._load.next_request())
 
     def data_received(self, data: bytes) -> None:
-        # All answers here are empty or small: they come in one piece.
-        if not data.startswith(b"HTTP/1.1 200"):
+        if self._missing:
+            self._missing -= len(data)
+        elif not data.startswith(b"HTTP/1.1 200"):
             self._load.fail(data[:60])
+            return
+        elif b"\r\ncontent-length: 0\r\n" not in data:
+            head, _, body = data.partition(b"\r\n\r\n")
+            self._missing = int(head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]) - len(body)
+        if self._missing:
             return
         self._load.answered += 1
         if self._load.running:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
@@ -14,8 +15,10 @@ from starlette.types import Receive, Scope, Send
 from enrollment import endpoints as enrollment
 from enrollment.apple import endpoints as apple_enrollment
 from mdm import db
+from mdm.api.examples import add_examples
 from mdm.api.frame import LastResort, RequestId, SecurityHeaders
 from mdm.api.problems import PROBLEMS, Problem, render_problems
+from mdm.api.reference import add_reference
 from mdm.apple import endpoints as apple_door
 from mdm.audit import endpoints as audit
 from mdm.commands import endpoints as commands
@@ -54,6 +57,7 @@ def operator_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        generate_unique_id_function=_operation_id,
         max_body_size=_OPERATOR_BODY_BYTES,
     )
     # Each one added stands around those before it: the id is outermost.
@@ -64,6 +68,7 @@ def operator_app() -> FastAPI:
     for router in OPERATOR_ROUTERS:
         app.include_router(router, responses=PROBLEMS)
     _document_problems(app)
+    add_reference(app)
     return app
 
 
@@ -114,6 +119,12 @@ def _bare(_request: Request, error: Exception) -> Response:
     return Response(status_code=HTTPStatus.BAD_REQUEST if status == HTTPStatus.UNAUTHORIZED else status)
 
 
+def _operation_id(route: APIRoute) -> str:
+    """Name an operation after its function, in the camel case of generated clients."""
+    first, *rest = route.name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
 def _add_health(app: FastAPI) -> None:
     @app.get("/livez", include_in_schema=False)
     async def livez() -> Response:
@@ -142,6 +153,7 @@ def _document_problems(app: FastAPI) -> None:
             problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             schemas.update(problem.pop("$defs", {}))
             schemas["Problem"] = problem
+            add_examples(schema)
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -32,6 +32,7 @@ def engine() -> Engine:
         pool_size=10,
         max_overflow=20,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error that is logged must not carry names or tokens
         connect_args={"options": "-c lock_timeout=10000 -c timezone=UTC"},
     )
 

@@ -7,8 +7,9 @@ flushed). Processes started by a test inherit the same settings through the envi
 import itertools
 import shutil
 import signal
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def _new_database(server: Postgres, how: str) -> Iterator[str]:
 class Shelf:
     """One database that goes from test to test, emptied in between: far faster than a new copy each time.
 
-    A test that changed the schema, or left rows in a table that a migration fills, costs a new copy.
+    A test that changed the schema, or anything in a table that a migration fills, costs a new copy.
     """
 
     def __init__(self, server: Postgres, template: str) -> None:
@@ -62,7 +63,7 @@ class Shelf:
         self._url: str | None = None
         with psycopg.connect(server.url_of(template)) as connection:
             self._schema = _fingerprint(connection)
-            self._seeds = _counts(connection)
+            self._seeds = _contents(connection, _counts(connection))
 
     @contextmanager
     def lend(self) -> Iterator[str]:
@@ -87,7 +88,7 @@ class Shelf:
             )
             counts = _counts(connection)
             used = [table for table, count in counts.items() if count and table not in self._seeds]
-            changed = any(counts.get(table) != count for table, count in self._seeds.items())
+            changed = _contents(connection, self._seeds) != self._seeds
             if changed or _fingerprint(connection) != self._schema:
                 return False
             # Without triggers and foreign keys: any order will do, append-only tables too. Faster than TRUNCATE.
@@ -106,6 +107,12 @@ def _fingerprint(connection: psycopg.Connection) -> Any:
         "SELECT count(*), sum(oid::bigint), sum(relnatts), (SELECT count(*) FROM pg_constraint),"
         " (SELECT count(*) FROM pg_trigger) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
     ).fetchone()
+
+
+def _contents(connection: psycopg.Connection, tables: Iterable[str]) -> dict[str, Any]:
+    """Return a digest of all that stands in each of these small tables."""
+    digest = "SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {} t"
+    return {table: connection.execute(digest.format(table)).fetchone() for table in tables}
 
 
 def _counts(connection: psycopg.Connection) -> dict[str, int]:
@@ -211,3 +218,18 @@ def valkey(valkey_server: Valkey) -> str:
     with redis.Redis.from_url(valkey_server.url) as client:
         client.flushall()
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def openssl() -> Callable[..., bytes]:
+    """Run the openssl command line with bytes in and bytes out: a witness that shares no code with ours."""
+    path = shutil.which("openssl")
+    if path is None:
+        pytest.skip("the openssl command line is not installed")
+
+    def run(*arguments: object, data: bytes = b"") -> bytes:
+        done = subprocess.run([path, *map(str, arguments)], input=data, capture_output=True, check=False, timeout=20)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    return run

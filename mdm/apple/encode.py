@@ -16,7 +16,6 @@ from mdm.commands.sealed import open_argument
 QUERIES: Final = (
     "UDID",
     "SerialNumber",
-    "DeviceName",
     "ProductName",
     "ModelName",
     "ModelNumber",
@@ -40,7 +39,7 @@ QUERIES: Final = (
     "CellularTechnology",
     "ModemFirmwareVersion",
 )
-"""What an inventory asks for (Apple §1.13)."""
+"""What an inventory asks for (Apple §1.13). Not DeviceName: people give tablets their own names (R-26)."""
 
 
 def encode(handout: Handout) -> bytes:

@@ -20,6 +20,8 @@ _TEXT_LENGTH: Final = 500
 
 _LEGACY_SIM: Final = ("ICCID", "IMEI", "MEID", "PhoneNumber", "CurrentCarrierNetwork", "SubscriberCarrierNetwork")
 """Top-level keys of DeviceInformation before the array (deprecated in 16, removed in 26: Apple §1.13)."""
+_NOT_KEPT: Final = frozenset(("ServiceSubscriptions", "DeviceName", *_LEGACY_SIM))
+"""Said elsewhere in the report, or, DeviceName, apt to be a pupil's name (R-26)."""
 _SIM_KEYS: Final[dict[str, str]] = {
     "Slot": "slot",
     "ICCID": "iccid",
@@ -68,11 +70,7 @@ def device_information(responses: Mapping[str, Any]) -> Inventory:
     """Read the answers to DeviceInformation: facts, the SIMs by slot, and the rest as it came."""
     body = {
         "subscriptions": subscriptions(responses),
-        "responses": {
-            key: to_json(value)
-            for key, value in responses.items()
-            if key != "ServiceSubscriptions" and key not in _LEGACY_SIM
-        },
+        "responses": {key: to_json(value) for key, value in responses.items() if key not in _NOT_KEPT},
     }
     facts = TabletFacts(
         supervised=_flag(responses.get("IsSupervised")),

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mdm.audit import chain
+from mdm.cli import house
 from mdm.cli.client import connected, fail, show_json
 from mdm.db import transaction
 
@@ -21,6 +22,7 @@ def verify(
     ] = "",
 ) -> None:
     """Walk the whole chain and say whether any event was changed, removed or inserted."""
+    house.move_in()
     with transaction() as session:
         broken = chain.verify(session)
         events, newest = chain.head(session)

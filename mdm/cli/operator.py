@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mdm.auth import Role
+from mdm.cli import house
 from mdm.cli.client import connected, fail, show_json
 from mdm.cli.login import PasswordFile, read_password
 from mdm.db import transaction
@@ -26,6 +27,7 @@ def add(
     """Add an operator, straight in the database: for whoever runs this host."""
     if all_schools == bool(school):
         fail("give either --school CODE (may be repeated) or --all-schools", code=2)
+    house.move_in()
     password = read_password(password_file, prompt="New password", confirm=True)
     with transaction() as session:
         scope = accounts.scope_of_codes(session, school or [], all_schools=all_schools)

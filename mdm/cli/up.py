@@ -19,7 +19,7 @@ import httpx2
 import typer
 
 from mdm import db
-from mdm.cli import keep
+from mdm.cli import house, keep
 from mdm.cli.demo import Demo
 from mdm.embedded import claim, default_folder, free_port, host, start_postgres, start_valkey
 from mdm.embedded.folder import make_folder
@@ -83,7 +83,9 @@ def up(
 def _run(plan: Plan, supervisor: Supervisor, demo: Demo | None) -> int:
     try:
         _start(plan, supervisor, demo)
-        if not supervisor.stopping.is_set():
+        if supervisor.stopping.is_set():
+            return 0
+        with house.announced():
             sign_in = keep.first_administrator(plan.folder)
             greet = partial(_greet, plan, sign_in)
             if sign_in is not None:

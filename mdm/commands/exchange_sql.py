@@ -11,6 +11,9 @@ from mdm.commands.kinds import FACTS
 
 _GATED: Final = ", ".join(f"'{kind.value}'" for kind, facts in FACTS.items() if facts.needs_lost_mode)
 _OPEN: Final = "IN ('queued', 'sent', 'delivered', 'not_now')"
+SESSION: Final = "interval '1 minute'"
+"""What a tablet put off longer ago than this, it put off in an earlier session (apple.md §1.4): it may be offered again
+although this one began a while ago. Otherwise an unlocked tablet would get one of two such orders and then wait."""
 _NOT_OPEN: Final = "IN ('held', 'done', 'failed', 'expired', 'cancelled', 'superseded')"
 
 SETTLE: Final = f"""
@@ -102,12 +105,14 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (SELECT w.generation FROM wakeup w WHERE w.device_id = e.device_id OFFSET 0) w ON true
 LEFT JOIN LATERAL (
     SELECT o.id, o.kind, o.arguments FROM (
-        SELECT c.id, c.kind, c.arguments, c.epoch, c.state, c.lane, c.not_before, c.expires_at FROM command c
+        SELECT c.id, c.kind, c.arguments, c.epoch, c.state, c.not_now_at, c.lane, c.not_before, c.expires_at
+        FROM command c
         WHERE c.device_id = e.device_id AND c.state {_OPEN} ORDER BY c.lane, c.id OFFSET 0
     ) o
     WHERE e.status = 'active' AND i.revoked_at IS NULL AND o.epoch = e.epoch
         AND (o.not_before IS NULL OR o.not_before <= now()) AND o.expires_at > now()
-        AND (asked.idle OR o.state <> 'not_now') AND (e.lost_mode OR o.kind NOT IN ({_GATED}))
+        AND (asked.idle OR o.state <> 'not_now' OR o.not_now_at < now() - {SESSION})
+        AND (e.lost_mode OR o.kind NOT IN ({_GATED}))
     ORDER BY o.lane, o.id LIMIT 1
 ) c ON true
 WHERE e.device_id IS NULL OR e.status <> 'active' OR i.revoked_at IS NOT NULL OR w.generation IS NOT NULL

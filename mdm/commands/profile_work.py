@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from mdm.commands import verification
+from mdm.commands.exchange_sql import SESSION
 from mdm.commands.models import ProfileStatus
 
 _MANIFESTS_KEPT: Final = 4096
@@ -28,6 +29,8 @@ class Held:
     wanted: bytes | None
     command_id: UUID | None
     status: ProfileStatus
+    just_said: bool = True
+    """Whether the status may be of the tablet's present session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class Rest(Enum):
 def next_step(wanted: Mapping[str, bytes], held: Mapping[str, Held], *, idle: bool) -> Step | Rest:
     """Return the first step from `held` to `wanted`: installations, then removals, each by identifier.
 
-    What the tablet put off is offered again when it is `idle`, which is how a session begins.
+    What the tablet put off is offered again when it is `idle`, which is how a session begins, or when it said so in
+    an earlier session.
     """
     steps = [Step(identifier, artifact) for identifier, artifact in sorted(wanted.items())]
     steps += [Step(identifier, None) for identifier in sorted(held.keys() - wanted.keys())]
@@ -63,7 +67,7 @@ def next_step(wanted: Mapping[str, bytes], held: Mapping[str, Held], *, idle: bo
                 return step
         elif standing.status == ProfileStatus.FAILED:
             rest = Rest.BLOCKED if rest is Rest.COMPLETE else rest
-        elif standing.status == ProfileStatus.NOT_NOW and not idle:
+        elif standing.status == ProfileStatus.NOT_NOW and standing.just_said and not idle:
             rest = Rest.POSTPONED
         elif not _is_met(step, standing):
             return step
@@ -111,12 +115,13 @@ class _Standing:
 
 _LOCK: Final = """
 SELECT e.device_id, e.desired_manifest, w.generation
-FROM enrollment e LEFT JOIN wakeup w ON w.device_id = e.device_id
+FROM enrollment e
+LEFT JOIN LATERAL (SELECT w.generation FROM wakeup w WHERE w.device_id = e.device_id OFFSET 0) w ON true
 WHERE e.device_id = ANY(%s::bigint[]) AND e.status = 'active' AND e.desired_manifest IS NOT NULL
 ORDER BY e.device_id FOR NO KEY UPDATE OF e SKIP LOCKED
 """
-_HELD: Final = """
-SELECT device_id, identifier, installed, wanted, command_id, status FROM device_profile
+_HELD: Final = f"""
+SELECT device_id, identifier, installed, wanted, command_id, status, changed_at >= now() - {SESSION} FROM device_profile
 WHERE device_id = ANY(%s::bigint[])
 """
 _HAND_OUT: Final = """
@@ -244,12 +249,13 @@ def _command_id(step: Step, standing: Held | None) -> UUID:
 async def _held(connection: AsyncConnection[Any], ids: Sequence[int]) -> dict[int, dict[str, Held]]:
     cursor = await connection.execute(_HELD, (list(ids),))
     held: dict[int, dict[str, Held]] = {}
-    for device_id, identifier, installed, wanted, command_id, status in await cursor.fetchall():
+    for device_id, identifier, installed, wanted, command_id, status, just_said in await cursor.fetchall():
         held.setdefault(device_id, {})[identifier] = Held(
             None if installed is None else bytes(installed),
             None if wanted is None else bytes(wanted),
             command_id,
             ProfileStatus(status),
+            just_said,
         )
     return held
 

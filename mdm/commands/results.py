@@ -43,11 +43,14 @@ class Ended:
 
 
 _LOST_MODE: Final = """
-WITH locked AS MATERIALIZED (
-    SELECT e.device_id, s.lost FROM unnest(%s::bigint[], %s::boolean[]) AS s(device_id, lost)
-    JOIN enrollment e ON e.device_id = s.device_id ORDER BY e.device_id FOR NO KEY UPDATE OF e
+WITH said AS MATERIALIZED (
+    SELECT s.device_id, s.lost FROM ROWS FROM (unnest(%s::bigint[]), unnest(%s::boolean[])) AS s(device_id, lost)
+), locked AS MATERIALIZED (
+    SELECT e.device_id FROM enrollment e WHERE e.device_id = ANY (ARRAY (SELECT device_id FROM said))
+    ORDER BY e.device_id FOR NO KEY UPDATE
 )
-UPDATE enrollment e SET lost_mode = locked.lost FROM locked WHERE e.device_id = locked.device_id
+UPDATE enrollment e SET lost_mode = said.lost FROM said
+WHERE e.device_id = said.device_id AND e.device_id = ANY (ARRAY (SELECT device_id FROM locked))
 """
 
 _REPORT: Final = """
@@ -66,7 +69,7 @@ WITH told AS MATERIALIZED (
         (e.supervised, e.os_version::text, e.product::text) AS before
     FROM jsonb_to_recordset(%s::jsonb)
         AS f(device_id bigint, supervised boolean, os_version text, product text, lost_mode boolean)
-    JOIN enrollment e ON e.device_id = f.device_id
+    JOIN enrollment e ON e.device_id = f.device_id AND e.device_id = ANY (%s::bigint[])
     ORDER BY e.device_id FOR NO KEY UPDATE OF e
 ), written AS (
     UPDATE enrollment e SET
@@ -74,7 +77,7 @@ WITH told AS MATERIALIZED (
         lost_mode = coalesce(told.lost_mode, e.lost_mode),
         desired_stale = e.desired_stale
             OR (told.supervised, told.os_version, told.product) IS DISTINCT FROM told.before
-    FROM told WHERE e.device_id = told.device_id
+    FROM told WHERE e.device_id = told.device_id AND e.device_id = ANY (ARRAY (SELECT device_id FROM told))
     RETURNING e.device_id, (told.supervised, told.os_version, told.product) IS DISTINCT FROM told.before AS changed
 )
 SELECT device_id FROM written WHERE changed
@@ -97,7 +100,7 @@ async def apply(connection: AsyncConnection[Any], ended: Sequence[Ended]) -> lis
     if not facts:
         return []
     rows = [{"device_id": device_id, **asdict(known)} for device_id, known in facts.items()]
-    cursor = await connection.execute(_FACTS, (json.dumps(rows),))
+    cursor = await connection.execute(_FACTS, (json.dumps(rows), list(facts)))
     return [device_id for (device_id,) in await cursor.fetchall()]
 
 

@@ -160,7 +160,7 @@ def _fields(found: Found) -> dict[str, object]:
     }
 
 
-@router.get("", operation_id="list_devices")
+@router.get("", operation_id="listDevices")
 def list_devices(
     session: SessionDep, principal: Viewer, window: Paging, filters: Annotated[Filters, Depends(_filters)]
 ) -> Page[DeviceOut]:
@@ -170,7 +170,7 @@ def list_devices(
     return page_of(window, rows, key=lambda row: [row.control_number], show=shown)
 
 
-@router.get("/{device_id}", operation_id="show_device")
+@router.get("/{device_id}", operation_id="showDevice")
 def show_device(session: SessionDep, principal: Viewer, device_id: int) -> DeviceDetailOut:
     """Show one tablet."""
     found = search.one(session, principal.scope, device_id)
@@ -179,7 +179,7 @@ def show_device(session: SessionDep, principal: Viewer, device_id: int) -> Devic
     return DeviceDetailOut(**_fields(found), reports=reports, findings=findings, healed_at=found.healed_at)
 
 
-@router.patch("/{device_id}", operation_id="change_device")
+@router.patch("/{device_id}", operation_id="changeDevice")
 def change_device(session: SessionDep, principal: Support, device_id: int, change: DevicePatch) -> DeviceOut:
     """Set where a tablet stands. Taking it out of the fleet (returned, retired) needs an administrator."""
     if change.state in _LEAVES_THE_FLEET:
@@ -191,7 +191,7 @@ def change_device(session: SessionDep, principal: Support, device_id: int, chang
     return shown(search.one(session, principal.scope, device_id))
 
 
-@router.get("/{device_id}/holder-name", operation_id="read_holder_name")
+@router.get("/{device_id}/holder-name", operation_id="readHolderName")
 def read_holder_name(session: SessionDep, principal: Support, device_id: int) -> HolderNameOut:
     """Show the name of who has the tablet. Each read is on record."""
     found = search.one(session, principal.scope, device_id)

@@ -118,7 +118,7 @@ async def _uploaded(request: Request, bearer: BearerDep) -> AsyncIterator[Binary
 
 @router.post(
     "/imports",
-    operation_id="import_ledger",
+    operation_id="importLedger",
     openapi_extra=_BODY,
     max_body_size=MAX_BYTES + _MULTIPART_SLACK,
     responses=PROBLEMS,
@@ -176,7 +176,7 @@ def _report(plan: Plan, *, applied: bool, show: int, max_faults: int) -> ImportO
     )
 
 
-@router.get("/export", operation_id="export_ledger", response_class=_CsvResponse)
+@router.get("/export", operation_id="exportLedger", response_class=_CsvResponse)
 def export_ledger(
     session: SessionDep,
     principal: Support,

@@ -104,6 +104,8 @@ def arrive(session: Session, arrival: Arrival, *, require_ledger: bool) -> Arriv
     renewed = identity.renewal and enrollment.status == EnrollmentStatus.ACTIVE and enrollment.udid == arrival.udid
     new_epoch = not (live and (repeated or renewed))
     if new_epoch:
+        # Only who wants in is judged by the ledger: a lost tablet that renews its identity must stay within reach.
+        _refuse_shut_out(device)
         _begin_epoch(session, enrollment, arrival)
         # The former installation is gone, and so is whoever held its key.
         identities.revoke_older(session, enrollment.device_id, than=arrival.identity)
@@ -129,9 +131,12 @@ def _claimant(session: Session, arrival: Arrival, identity: DeviceIdentity, *, r
         raise Unwanted("The ledger knows this serial number as another kind of tablet.")
     if identity.device_id is None and device.school_id != identity.school_id:
         raise Unwanted("The ledger places this tablet in another school than the ticket.")
+    return device
+
+
+def _refuse_shut_out(device: Device) -> None:
     if device.state in _SHUT_OUT:
         raise Unwanted(f"The ledger says that this tablet is {LedgerState(device.state).value}.")
-    return device
 
 
 def _add_stock(session: Session, arrival: Arrival, school_id: int) -> Device:

@@ -51,6 +51,8 @@ _PATIENCE: Final[Mapping[Verdict, float]] = {
     Verdict.REFUSED: 3600.0,
 }
 
+_URGENT_S: Final = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -137,7 +139,7 @@ def settle(session: Session, results: Sequence[tuple[Claim, Result]]) -> list[in
     """
     woken = [(claim, _silence(claim)) for claim, result in results if result.verdict is Verdict.WOKEN]
     perhaps = [(claim, _doubt(claim)) for claim, result in results if result.verdict is Verdict.UNKNOWN]
-    again = [(claim, _patience(result)) for claim, result in results if result.verdict in _PATIENCE]
+    again = [(claim, _patience(claim, result)) for claim, result in results if result.verdict in _PATIENCE]
     dead = [(claim, result) for claim, result in results if result.verdict is Verdict.DEAD]
     _mark_unreachable(session, dead)
     defer(session, again)
@@ -270,6 +272,7 @@ def _doubt(claim: Claim) -> float:
     return 2.0 if claim.attempts == 0 else _silence(claim)
 
 
-def _patience(result: Result) -> float:
-    """Seconds until the next try after a push that certainly did not arrive."""
-    return result.retry_after or _PATIENCE[result.verdict]
+def _patience(claim: Claim, result: Result) -> float:
+    """Seconds until the next try after a push that certainly did not arrive; a lock waits for no busy service."""
+    patience = result.retry_after or _PATIENCE[result.verdict]
+    return min(patience, _URGENT_S) if claim.lane is Lane.URGENT and result.verdict is Verdict.LATER else patience

@@ -33,7 +33,7 @@ class ClassOut(BaseModel):
     holders: int = Field(description="Pupils and teachers in this class.", examples=[33])
 
 
-@router.get("", operation_id="list_schools")
+@router.get("", operation_id="listSchools")
 def list_schools(session: SessionDep, principal: Viewer, window: Paging) -> Page[SchoolOut]:
     """List the schools in the caller's scope by code."""
     after = str(window.after[0]) if window.after else ""
@@ -41,13 +41,13 @@ def list_schools(session: SessionDep, principal: Viewer, window: Paging) -> Page
     return page_of(window, rows, key=lambda row: [row.code], show=SchoolOut.model_validate)
 
 
-@router.get("/{code}", operation_id="show_school")
+@router.get("/{code}", operation_id="showSchool")
 def show_school(session: SessionDep, principal: Viewer, code: str) -> SchoolOut:
     """Show one school."""
     return SchoolOut.model_validate(schools.find_school(session, principal.scope, code))
 
 
-@router.get("/{code}/classes", operation_id="list_classes")
+@router.get("/{code}/classes", operation_id="listClasses")
 def list_classes(session: SessionDep, principal: Viewer, code: str) -> list[ClassOut]:
     """List the classes of one school by year and name."""
     return [ClassOut.model_validate(row) for row in schools.list_classes(session, principal.scope, code)]

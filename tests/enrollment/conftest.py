@@ -3,8 +3,6 @@
 import hashlib
 import itertools
 import secrets
-import shutil
-import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -181,21 +179,6 @@ def client(keys):
 def new_client():
     """The maker of SCEP clients."""
     return Client
-
-
-@pytest.fixture(scope="session")
-def openssl():
-    """Run the openssl command line with bytes in and bytes out: a witness that shares no code with ours."""
-    path = shutil.which("openssl")
-    if path is None:
-        pytest.skip("the openssl command line is not installed")
-
-    def run(*arguments, data=b""):
-        done = subprocess.run([path, *map(str, arguments)], input=data, capture_output=True, check=False, timeout=20)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    return run
 
 
 @pytest.fixture

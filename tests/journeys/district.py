@@ -248,6 +248,24 @@ class District:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
+    def turn_the_clock(self, school: str) -> None:
+        """Let the time come for which the wake-ups of a school's tablets were put off; makes no wake-up."""
+        self.sql(
+            "UPDATE wakeup w SET due_at = least(due_at, now()) FROM device d JOIN school s ON s.id = d.school_id"
+            " WHERE d.id = w.device_id AND s.code = %s AND w.due_at > now() + interval '5 seconds'",
+            school,
+        )
+
+    def profiles_of(self, school: str) -> list[tuple[Any, ...]]:
+        """Return how each profile of each tablet of a school stands, for the message of a failure."""
+        return self.sql(
+            "SELECT d.serial, p.identifier, p.status, p.command_id, e.last_seen_at, w.due_at, w.lane, now()"
+            " FROM device d JOIN school s ON s.id = d.school_id JOIN enrollment e ON e.device_id = d.id"
+            " LEFT JOIN device_profile p ON p.device_id = d.id LEFT JOIN wakeup w ON w.device_id = d.id"
+            " WHERE s.code = %s ORDER BY 1, 2",
+            school,
+        )
+
     def reported(self, serial: str, kind: str) -> Any:
         """Return the latest answer of a tablet to an inventory question, as it is kept."""
         return self.sql(

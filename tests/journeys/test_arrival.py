@@ -84,8 +84,8 @@ def test_a_lost_or_retired_tablet_stays_out(district: District, state: str):
     assert district.device(device.serial)["enrollment"]["status"] in ("absent", "ended")
 
 
-def test_a_bench_ticket_of_two_uses_lets_two_tablets_of_its_school_in(district: District):
-    """The third tablet finds it used up, and a tablet of another school is refused by it."""
+def test_a_bench_ticket_is_good_for_its_school_and_its_number_of_uses(district: District):
+    """Of three uses a tablet of another school wastes one and is refused; two get in; the fourth finds it used up."""
     devices = district.school(3)
     (stranger,) = district.school(1)
     profile = district.staging(district.school_of(devices[0]), uses=3)

@@ -6,6 +6,7 @@ import pytest
 
 from simulator.clouds.apns_script import Answer
 from simulator.tablets.behaviour import Behaviour
+from simulator.tablets.ipad import IPad
 from simulator.tablets.journal import Event, executed_twice
 from tests.journeys.district import District
 
@@ -18,11 +19,16 @@ MOODY = Behaviour(
     offline_s=0.3,
     latency_s=0.05,
     clock_skew_s=90,
-    returns_after_s=0.2,
+    returns_after_s=None,  # whoever said NotNow is woken by the server, or never
 )
 ENDS = {"done", "failed"}
 
 pytestmark = pytest.mark.timeout(300)  # the first journey waits for the servers to start
+
+
+def tails(tablets: list[IPad]) -> str:
+    """Return the last lines of each journal, for the message of a failure."""
+    return "\n".join(str(entry) for tablet in tablets for entry in tablet.journal.entries[-12:])
 
 
 def test_whatever_the_weather_every_command_settles_and_nothing_is_done_twice(district: District):
@@ -40,14 +46,18 @@ def test_whatever_the_weather_every_command_settles_and_nothing_is_done_twice(di
     ]
 
     def unsettled() -> list[str]:
+        district.turn_the_clock(code)
         return [state for _, command in commands if (state := district.state(command)) not in ENDS]
 
     def under_way() -> int:
+        district.turn_the_clock(code)
         counts = district.first.ask("GET", f"/rollouts/{rollout}")["counts"]
         return int(counts["pending"] + counts["woken"])
 
-    district.until(lambda: not unsettled(), lambda: f"unsettled: {unsettled()}", seconds=60)
-    district.until(lambda: under_way() == 0, lambda: f"under way: {under_way()}", seconds=60)
+    district.until(lambda: not unsettled(), lambda: f"unsettled: {unsettled()} {tails(tablets)}", seconds=40)
+    district.until(
+        lambda: under_way() == 0, lambda: f"under way: {district.profiles_of(code)} {tails(tablets)}", seconds=20
+    )
     assert executed_twice(tablet.journal for tablet in tablets) == []
     for tablet, command in commands:
         lines = [entry for entry in tablet.journal.of(Event.EXECUTED) if entry.command == command]

@@ -138,6 +138,21 @@ def test_a_renewal_keeps_everything_but_the_address(district: District) -> None:
     assert tablet.idle().status == 400
 
 
+def test_a_lost_tablet_that_renews_its_identity_stays_within_reach(district: District) -> None:
+    """It does not want in, it is in: a refusal would unenrol the one tablet that must be found."""
+    tablet = district.enrolled()
+    district.connection.execute("UPDATE device SET state = 'lost'")
+    assert tablet.authenticate().status == 200
+    tablet.certificate = district.authority.issue()
+    district.register(tablet.certificate, device_id=tablet.device_id, renewal=True)
+    tablet.enroll()
+    command_id = district.order(tablet, "lost_mode_on", lane=0)
+    assert tablet.idle().command_id == str(command_id)
+    tablet.certificate = district.authority.issue()
+    district.register(tablet.certificate, device_id=tablet.device_id)
+    assert tablet.authenticate().status == 403
+
+
 def test_an_unlock_token_is_never_lost(district: District) -> None:
     """It comes once in a while; its absence, and even a new enrolment, leave the stored one alone."""
     tablet = district.enrolled()

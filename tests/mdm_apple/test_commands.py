@@ -60,6 +60,19 @@ def test_a_not_now_is_passed_over_until_the_next_idle(district: Any) -> None:
     assert 1200 < district.one("SELECT extract(epoch FROM due_at - now()) FROM wakeup") <= 1800
 
 
+def test_all_that_was_put_off_is_done_in_one_later_session(district: Any) -> None:
+    """An unlocked tablet works off everything it had put off, not one thing a session."""
+    tablet = district.enrolled()
+    first, second = district.order(tablet, "inventory_apps"), district.order(tablet, "restart")
+    tablet.idle()
+    tablet.report("NotNow", str(first))
+    assert tablet.report("NotNow", str(second)).body == b""
+    district.connection.execute("UPDATE command SET not_now_at = not_now_at - interval '15 minutes'")
+    assert tablet.idle().command_id == str(first)
+    assert tablet.report("Acknowledged", str(first)).command_id == str(second)
+    assert tablet.report("NotNow", str(second)).body == b""
+
+
 def test_a_lost_answer_is_made_good(district: Any) -> None:
     """Before the answer the same command is handed out again; after it, a repeated report changes nothing."""
     tablet = district.enrolled()

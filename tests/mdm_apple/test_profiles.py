@@ -84,6 +84,15 @@ def test_a_profile_that_is_put_off_comes_again_at_the_next_session(district: Dis
     assert tablet.idle().command_id == first
 
 
+def test_all_profiles_that_were_put_off_come_in_one_later_session(district: District) -> None:
+    """A second profile that was put off does not wait for another wake-up."""
+    tablet = district.enrolled()
+    district.desire(tablet, {"a": b"A1", "b": b"B1"})
+    assert tablet.report("NotNow", tablet.report("NotNow", tablet.idle().command_id).command_id).body == b""
+    district.connection.execute("UPDATE device_profile SET changed_at = changed_at - interval '15 minutes'")
+    assert work_off(tablet, tablet.idle()) == [("InstallProfile", b"A1"), ("InstallProfile", b"B1")]
+
+
 def test_commands_go_before_profiles(district: District) -> None:
     """A lock does not wait for a policy."""
     tablet = district.enrolled()

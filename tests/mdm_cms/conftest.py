@@ -1,7 +1,5 @@
 """Keys, certificates and the openssl command for the tests of CMS."""
 
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -75,18 +73,3 @@ def ec_party() -> Party:
 @pytest.fixture(scope="session")
 def p384_party() -> Party:
     return make_party(ec.generate_private_key(ec.SECP384R1()), name="p384")
-
-
-@pytest.fixture(scope="session")
-def openssl():
-    """Run the openssl command line with bytes in and bytes out: a witness that shares no code with ours."""
-    path = shutil.which("openssl")
-    if path is None:
-        pytest.skip("the openssl command line is not installed")
-
-    def run(*arguments, data=b""):
-        done = subprocess.run([path, *map(str, arguments)], input=data, capture_output=True, check=False, timeout=20)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout
-
-    return run

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mdm.apple.encode import command as encode_command
-from mdm.commands import exchange, exchange_sql
+from mdm.commands import exchange, exchange_sql, profile_work, results
 from mdm.commands.kinds import FACTS, Kind
 from mdm.commands.models import ProfileStatus
 from mdm.commands.profile_work import Held, Rest, Step, next_step
@@ -86,17 +86,24 @@ def connection(database: str) -> Iterator[psycopg.Connection]:
 @pytest.mark.parametrize(
     ("query", "parameters", "indexes"),
     [
-        (exchange_sql.LOOK, "bytea, text, text", {"device_identity_pkey", "wakeup_pkey", "command_open"}),
-        (exchange_sql.SETTLE, "jsonb", {"device_identity_pkey", "command_pkey", "device_profile_pkey"}),
+        (exchange_sql.LOOK, "bytea, text, text", {"wakeup_pkey", "command_open"}),
+        (exchange_sql.SETTLE, "jsonb", {"command_pkey", "device_profile_pkey"}),
         (exchange_sql.HAND, "uuid[], bigint[]", {"command_pkey", "wakeup_pkey"}),
         (exchange_sql.REST, "bigint[], bigint[], boolean[]", {"wakeup_pkey", "command_open"}),
         (exchange_sql.SEEN, "bytea[], double precision", {"device_identity_pkey", "enrollment_pkey"}),
+        (results._LOST_MODE, "bigint[], boolean[]", {"enrollment_pkey"}),
+        (results._FACTS, "jsonb, bigint[]", {"enrollment_pkey"}),
+        (profile_work._LOCK, "bigint[]", {"enrollment_pkey", "wakeup_pkey"}),
+        (profile_work._COMPLETE, "jsonb", {"enrollment_pkey", "device_profile_pkey"}),
     ],
 )
 def test_the_plans_are_index_look_ups_even_without_statistics(
     connection: psycopg.Connection, query: str, parameters: str, indexes: set[str]
 ) -> None:
-    """The tables are empty, which is when a planner is most tempted to scan; it must not, for plans are kept."""
+    """The tables are empty, which is when a planner is most tempted to scan; it must not, for plans are kept.
+
+    A tablet may be found by its certificate or by its identifier first: which one depends on statistics, both are keys.
+    """
     count = parameters.count(",") + 1
     numbered = query
     for number in range(1, count + 1):

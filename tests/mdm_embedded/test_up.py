@@ -163,6 +163,7 @@ def test_three_starts_on_one_folder(environment: None, folder: Path) -> None:
         house.until("sign in as admin")
         assert password not in "\n".join(house.lines)
         assert signs_in(url, password)
+        beside(folder)
         kill_door_and_database(house)
         until(lambda: answers(f"{door}/readyz") and signs_in(url, password))
         parts = children(house.process.pid)
@@ -174,6 +175,18 @@ def test_three_starts_on_one_folder(environment: None, folder: Path) -> None:
     with up(folder) as house:
         house.until("sign in as admin")
         assert house.end(signal.SIGINT) == 0
+    alone = subprocess.run([*UP[:3], "audit", "verify"], capture_output=True, text=True, timeout=60, check=False)
+    assert (alone.returncode, alone.stderr.count("\n")) == (1, 1)
+    assert "tabane up" in alone.stderr
+
+
+def beside(folder: Path) -> None:
+    """The commands of the host find the house without being told where it is."""
+    (folder / "password").write_text("a long enough password\n")
+    tell = ["operator", "add", "second", "--role", "support", "--all-schools", "--password-file", folder / "password"]
+    for words in (tell, ["audit", "verify"]):
+        ran = subprocess.run([*UP[:3], *words], capture_output=True, text=True, timeout=60, check=False)
+        assert ran.returncode == 0, ran.stderr
 
 
 def kill_door_and_database(house: House) -> None:

@@ -148,6 +148,15 @@ def test_one_busy_tablet_holds_nobody_back(fleet, due, cloud, row):
     assert dispatch.drain(Lane.NORMAL) == {"woken": 2}
 
 
+def test_a_busy_service_holds_no_lock_back_for_long(fleet, due, cloud, row):
+    """An urgent wake-up that was turned away is due again within seconds, whatever the service asks for."""
+    tablets = fleet(1)
+    cloud.script.everyone = Answer(503, "ServiceUnavailable", retry_after=300)
+    due(tablets.ids, Lane.URGENT)
+    assert dispatch.wake_batch(Lane.URGENT) == {"later": 1}
+    assert row(tablets.ids[0])["in_s"] <= 5
+
+
 def test_an_unreachable_service_is_tried_less_and_less(fleet, due, monkeypatch, configure, row):
     """Nothing is sent, nothing is lost, no permit is used up, and the database is left in peace."""
     configure(fleet_per_s=0.001, fleet_burst=3)
