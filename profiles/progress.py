@@ -112,7 +112,8 @@ def proofs(session: Session, rollout_id: UUID, scope: Scope = EVERYWHERE) -> dic
         text(
             "SELECT v.status, count(*) FROM rollout_target t JOIN device d ON d.id = t.device_id"
             " JOIN enrollment e ON e.device_id = t.device_id AND e.status = 'active'"
-            " AND e.desired_manifest = t.manifest JOIN verification v ON v.device_id = t.device_id AND v.manifest = t.manifest"
+            " AND e.desired_manifest = t.manifest"
+            " JOIN verification v ON v.device_id = t.device_id AND v.manifest = t.manifest"
             " AND (v.manifest = e.installed_manifest OR v.status = 'healing')"
             f" WHERE t.rollout_id = :rollout AND t.excluded IS NULL AND {SCOPE_SQL.format(column='d.school_id')}"
             " GROUP BY 1"
