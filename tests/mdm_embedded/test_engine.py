@@ -35,7 +35,7 @@ with claim(Path(sys.argv[1])):
 @pytest.fixture
 def folder(engine_folder: Path, request: pytest.FixtureRequest) -> Path:
     """A folder that an unprivileged server may enter."""
-    path = engine_folder / request.node.name
+    path = engine_folder / f"{request.module.__name__.rsplit('.', 1)[-1]}-{request.node.name}"
     path.mkdir(mode=0o711)
     return path
 

@@ -75,7 +75,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(engine_folder: Path, request: pytest.FixtureRequest) -> Path:
-    path = engine_folder / request.node.name
+    path = engine_folder / f"{request.module.__name__.rsplit('.', 1)[-1]}-{request.node.name}"
     path.mkdir(mode=0o711)
     return path
 
