@@ -4,11 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test check bench fmt clean
+.PHONY: run test shuffle check bench fmt clean
 run: $(STAMP)
 	$(BIN)/tabane up --demo $(ARGS)
 
 test: $(STAMP)
+	$(BIN)/pytest -n 2 --dist worksteal -q -p no:randomly $(ARGS)
+
+# The same in a random order, to find tests that lean on each other; the gate itself runs in one order.
+shuffle: $(STAMP)
 	$(BIN)/pytest -n 2 --dist worksteal -q $(ARGS)
 
 check: $(STAMP)
