@@ -207,6 +207,10 @@ class Wakeup(SQLModel, table=True):
     device_id: int = Field(sa_column=Column(BigInteger, ForeignKey("device.id", ondelete="CASCADE"), primary_key=True))
     lane: int = Field(sa_column=Column(SmallInteger, nullable=False))
     due_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
+    closes_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """Not sent from then on: its window is over, and whoever planned it plans it again. NULL: any time."""
+    payload_bytes: int = Field(default=0, sa_column=Column(BigInteger, nullable=False, server_default="0"))
+    """About how much this wake-up will make the tablet fetch over LTE."""
     generation: int = Field(default=1, sa_column=Column(BigInteger, nullable=False, server_default="1"))
     """Raised each time new work comes in, so that a check-in that saw less cannot clear it."""
     attempts: int = Field(default=0, sa_column=Column(Integer, nullable=False, server_default="0"))

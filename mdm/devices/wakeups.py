@@ -75,26 +75,64 @@ class Claim:
     generation: int
     attempts: int
     lease: UUID
+    payload_bytes: int
+    """What it will make the tablet fetch."""
     topic: str
     push_token: bytes = field(repr=False)
     push_magic: bytes = field(repr=False)
     """Sealed."""
 
 
-def mark_due(session: Session, device_ids: Sequence[int], lane: Lane) -> None:
-    """Make enrolled tablets due a push now; on one that is due already, the more urgent lane and the new work count.
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When one tablet is to be woken for something that can wait: not before `due_at`, not from `closes_at` on."""
 
-    Tablets that are not enrolled are left out: their first check-in asks anyway.
+    device_id: int
+    due_at: datetime
+    closes_at: datetime | None = None
+    payload_bytes: int = 0
+
+
+def mark_due(session: Session, device_ids: Sequence[int], lane: Lane) -> None:
+    """Make enrolled tablets due a push now, whatever window was planned for them.
+
+    On one that is due already, the more urgent lane and the new work count. Tablets that are not enrolled are left out:
+    their first check-in asks anyway.
     """
     session.execute(
         text(
             "INSERT INTO wakeup (device_id, lane, due_at)"
             " SELECT e.device_id, :lane, now() FROM enrollment e"
             " WHERE e.device_id = ANY(CAST(:ids AS bigint[])) AND e.status = 'active' ORDER BY e.device_id"
-            " ON CONFLICT (device_id) DO UPDATE SET lane = least(wakeup.lane, EXCLUDED.lane),"
+            " ON CONFLICT (device_id) DO UPDATE SET lane = least(wakeup.lane, EXCLUDED.lane), closes_at = NULL,"
             " due_at = least(wakeup.due_at, EXCLUDED.due_at), generation = wakeup.generation + 1, attempts = 0"
         ),
         {"lane": int(lane), "ids": list(device_ids)},
+    )
+
+
+def plan_due(session: Session, plans: Sequence[Plan], lane: Lane = Lane.BULK) -> None:
+    """Make enrolled tablets due a push within their windows; one that is due in a more urgent lane keeps its time."""
+    session.execute(
+        text(
+            "INSERT INTO wakeup (device_id, lane, due_at, closes_at, payload_bytes)"
+            " SELECT p.device_id, :lane, p.due_at, p.closes_at, p.payload_bytes"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:due AS timestamptz[]), CAST(:closes AS timestamptz[]),"
+            " CAST(:bytes AS bigint[])) AS p (device_id, due_at, closes_at, payload_bytes)"
+            " JOIN enrollment e ON e.device_id = p.device_id AND e.status = 'active' ORDER BY p.device_id"
+            " ON CONFLICT (device_id) DO UPDATE SET"
+            " due_at = CASE WHEN wakeup.lane < EXCLUDED.lane THEN wakeup.due_at ELSE EXCLUDED.due_at END,"
+            " closes_at = CASE WHEN wakeup.lane < EXCLUDED.lane THEN wakeup.closes_at ELSE EXCLUDED.closes_at END,"
+            " lane = least(wakeup.lane, EXCLUDED.lane), payload_bytes = EXCLUDED.payload_bytes,"
+            " generation = wakeup.generation + 1, attempts = 0"
+        ),
+        {
+            "lane": int(lane),
+            "ids": [plan.device_id for plan in plans],
+            "due": [plan.due_at for plan in plans],
+            "closes": [plan.closes_at for plan in plans],
+            "bytes": [plan.payload_bytes for plan in plans],
+        },
     )
 
 
@@ -113,6 +151,7 @@ def claim_due(session: Session, lane: Lane, *, limit: int, lease_s: float) -> li
             "WITH due AS ("
             " SELECT w.device_id FROM wakeup w JOIN enrollment e USING (device_id)"
             " WHERE w.lane = :lane AND w.due_at <= now() AND (w.lease_until IS NULL OR w.lease_until < now())"
+            " AND (w.closes_at IS NULL OR w.closes_at > now())"
             " AND e.status = 'active' AND e.unreachable_since IS NULL"
             " AND e.push_token IS NOT NULL AND e.push_magic IS NOT NULL"
             " ORDER BY w.due_at LIMIT :limit FOR UPDATE OF w SKIP LOCKED)"
@@ -120,7 +159,7 @@ def claim_due(session: Session, lane: Lane, *, limit: int, lease_s: float) -> li
             " FROM due JOIN enrollment e USING (device_id) JOIN device d ON d.id = due.device_id"
             " WHERE w.device_id = due.device_id"
             " RETURNING w.device_id, d.school_id, d.platform, w.lane, w.generation, w.attempts, w.lease_token AS lease,"
-            " coalesce(e.topic, '') AS topic, e.push_token, e.push_magic"
+            " w.payload_bytes, coalesce(e.topic, '') AS topic, e.push_token, e.push_magic"
         ),
         {"lane": int(lane), "limit": limit, "lease_s": lease_s, "lease": uuid4()},
     )
@@ -171,6 +210,7 @@ def next_due(session: Session, lane: Lane) -> float | None:
             " FROM wakeup w JOIN enrollment e USING (device_id)"
             " WHERE w.lane = :lane AND e.status = 'active' AND e.unreachable_since IS NULL"
             " AND e.push_token IS NOT NULL AND e.push_magic IS NOT NULL AND coalesce(w.lease_until < now(), true)"
+            " AND (w.closes_at IS NULL OR w.closes_at > greatest(w.due_at, now()))"
             " ORDER BY w.due_at LIMIT 1"
         ),
         {"lane": int(lane)},
