@@ -1,8 +1,6 @@
-"""The operator API of policies and rollouts. It reads and shows; the rules are in `policies` and `rollouts`."""
+"""The operator API of policies. It reads and shows; the rules are in `policies` and `plans`."""
 
-from http import HTTPStatus
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,12 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from mdm.api import Page, Paging, page_of
 from mdm.auth import Administrator, Viewer
 from mdm.db import SessionDep
-from profiles import exception_endpoints, explanations, plans, policies, rollouts
+from profiles import exception_endpoints, explanations, plans, policies
 from profiles.lint import Doubt, doubts
 from profiles.policy import PolicyDocument, read_all
+from profiles.rollouts import endpoints as rollout_endpoints
+from profiles.rollouts.endpoints import Overriding
 
 router = APIRouter(prefix="/api/v1", tags=["policies"])
 router.include_router(exception_endpoints.router)
+router.include_router(rollout_endpoints.router)
 
 _EXAMPLE = {
     "version": 1,
@@ -40,18 +41,7 @@ class Documents(_Body):
         return read_all(self.documents, at="/documents")
 
 
-class _Overriding(_Body):
-    overrides: list[str] = Field(
-        default=[], max_length=20, description="Lints that are overridden.", examples=[["learning-blocked"]]
-    )
-    reason: str | None = Field(default=None, max_length=400, description="Why; it goes on record.")
-
-    def taken(self) -> plans.Overrides:
-        """The overrides, as the rules take them."""
-        return plans.Overrides(tuple(self.overrides), self.reason)
-
-
-class Apply(Documents, _Overriding):
+class Apply(Documents, Overriding):
     """Documents to store, and what a plan announced."""
 
     plan: str | None = Field(
@@ -74,14 +64,6 @@ class Checked(BaseModel):
     document: PolicyDocument
     """In normal form: lists sorted, hosts in lower case."""
     warnings: list[Doubt]
-
-
-class StartRollout(_Overriding):
-    """What to roll out to whom."""
-
-    policy: str = Field(max_length=63, examples=["district"])
-    target: str = Field(max_length=80, examples=["fleet", "school=0101", "class=0101/6/1", "serial=DMPXINVENTED"])
-    revision: int | None = Field(default=None, ge=1, description="The latest when absent.")
 
 
 @router.post("/policies/validate", operation_id="validatePolicies", summary="Check policy documents")
@@ -145,42 +127,3 @@ def effective_policy(
 ) -> explanations.Explanation:
     """Return the merge of all layers that speak to a tablet, who decided each field, and what the tablet cannot do."""
     return explanations.explain(session, principal, serial)
-
-
-@router.post(
-    "/rollouts",
-    operation_id="startRollout",
-    summary="Roll a policy out",
-    status_code=HTTPStatus.CREATED,
-    tags=["rollouts"],
-)
-def start_rollout(body: StartRollout, session: SessionDep, principal: Administrator) -> rollouts.ShownRollout:
-    """Set what the target's tablets should hold, in one wave, and make them due a wake-up."""
-    return rollouts.start(
-        session,
-        principal,
-        policy=body.policy,
-        target=body.target,
-        revision=body.revision,
-        overrides=body.taken(),
-    )
-
-
-@router.get("/rollouts", operation_id="listRollouts", summary="List rollouts")
-def list_rollouts(session: SessionDep, principal: Viewer, window: Paging) -> Page[rollouts.ShownRollout]:
-    """Return the rollouts of policies in scope, newest first."""
-    before = UUID(str(window.after[0])) if window.after else None
-    rows = rollouts.overview(session, principal, limit=window.limit + 1, before=before)
-    return page_of(window, rows, key=lambda row: [row.id], show=lambda row: row)
-
-
-@router.get("/rollouts/{rollout_id}", operation_id="showRollout", summary="How far a rollout is")
-def show_rollout(rollout_id: UUID, session: SessionDep, principal: Viewer) -> rollouts.ShownRollout:
-    """Return the numbers of a rollout, counted now over the caller's schools."""
-    return rollouts.show(session, principal, rollout_id)
-
-
-@router.post("/rollouts/{rollout_id}/finish", operation_id="finishRollout", summary="End a rollout")
-def finish_rollout(rollout_id: UUID, session: SessionDep, principal: Administrator) -> rollouts.ShownRollout:
-    """Freeze a running rollout's numbers. Its tablets keep what they should hold, and still get it when they wake."""
-    return rollouts.finish(session, principal, rollout_id)

@@ -1,51 +1,27 @@
-"""Rollouts: one policy revision to one target in one wave, and how far it has come, always counted and never guessed.
+"""Starting a rollout: one policy revision to one target in one wave.
 
-Starting one sets what tablets should hold and makes them due a wake-up; it waits for nothing and sends nothing.
+It sets what tablets should hold and makes them due a wake-up; it waits for nothing and sends nothing.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
-from mdm import clock, jobs
+from mdm import jobs
 from mdm.audit import chain
 from mdm.auth.principal import Principal
 from mdm.devices.models import Lane
-from mdm.errors import Conflict, Forbidden, Invalid, NotFound
+from mdm.errors import Forbidden, Invalid, NotFound
 from mdm.jobs import Job
 from profiles import places, plans, policies, progress, targets
 from profiles.consequences import Severity, harm_done
 from profiles.lint import Code
 from profiles.models import Layer as LayerColumn
-from profiles.models import Policy, PolicyRevision, Rollout, RolloutState
+from profiles.models import Policy, PolicyRevision, Rollout
 from profiles.progress import Stage
-
-
-@dataclass(frozen=True, slots=True)
-class ShownRollout:
-    """One rollout with its numbers."""
-
-    id: UUID
-    policy: str
-    revision: int
-    target: str
-    whole_layer: bool
-    state: RolloutState
-    started_at: datetime
-    ended_at: datetime | None
-    counts: Mapping[str, int]
-    """Tablets by stage (see `progress.Stage`); every stage is present."""
-    proofs: Mapping[str, int]
-    """Installed tablets by what their own lists prove (see `VerificationStatus`); every status is present."""
-    reasons: list[progress.Reason]
-    cannot: list[progress.Shortfall]
-    """What its tablets cannot do, counted even where everything else is installed."""
-    expected_end: datetime | None
-    """From the rate so far; None before the first tablet and after the end."""
+from profiles.rollouts.advance import advance
+from profiles.rollouts.shown import ShownRollout, show
 
 
 def start(
@@ -100,55 +76,6 @@ def start(
     if overrides.codes:
         plans.record_overrides(session, principal, f"rollout:{rollout_id}", overrides)
     return show(session, principal, rollout_id)
-
-
-def show(session: Session, principal: Principal, rollout_id: UUID) -> ShownRollout:
-    """Return one rollout, its numbers counted over the caller's schools; NotFound."""
-    row = session.exec(
-        select(Rollout, Policy).join(Policy, col(Policy.id) == col(Rollout.policy_id)).where(Rollout.id == rollout_id)
-    ).first()
-    if row is None:
-        raise NotFound("there is no such rollout")
-    policies.find(session, principal.scope, row[1].name)
-    return _shown(session, principal, *row)
-
-
-def overview(
-    session: Session, principal: Principal, *, limit: int = 50, before: UUID | None = None
-) -> list[ShownRollout]:
-    """Return the newest rollouts of policies in scope; `before` continues after the last one seen."""
-    names = {shown.name for shown in policies.overview(session, principal)}
-    query = select(Rollout, Policy).join(Policy, col(Policy.id) == col(Rollout.policy_id))
-    query = query.where(col(Policy.name).in_(sorted(names)))
-    if before is not None:
-        query = query.where(col(Rollout.id) < before)
-    rows = session.exec(query.order_by(col(Rollout.id).desc()).limit(limit)).all()
-    return [_shown(session, principal, rollout, policy) for rollout, policy in rows]
-
-
-def finish(session: Session, principal: Principal, rollout_id: UUID) -> ShownRollout:
-    """End a running rollout by hand: its numbers freeze, its tablets keep what they should hold. Conflict if over."""
-    show(session, principal, rollout_id)
-    if not principal.scope.all_schools and not _within(session, principal, rollout_id):
-        raise Forbidden("this rollout reaches schools that are not yours")
-    if not _end(session, rollout_id, RolloutState.FINISHED):
-        raise Conflict("this rollout is over")
-    chain.record(session, principal, "rollout.finish", f"rollout:{rollout_id}")
-    return show(session, principal, rollout_id)
-
-
-def advance(session: Session) -> int:
-    """End every running rollout in which no tablet is under way any more; returns how many ended."""
-    ended = 0
-    running = session.exec(select(Rollout.id).where(Rollout.state == RolloutState.RUNNING).order_by(col(Rollout.id)))
-    for rollout_id in running.all():
-        assert rollout_id is not None
-        counts = progress.count(session, rollout_id)
-        if counts[Stage.PENDING] or counts[Stage.WOKEN]:
-            continue
-        state = RolloutState.SUPERSEDED if counts[Stage.SUPERSEDED] else RolloutState.FINISHED
-        ended += _end(session, rollout_id, state)
-    return ended
 
 
 def _revision(session: Session, policy: Policy, revision: int | None) -> int:
@@ -219,61 +146,3 @@ def _remember_manifests(session: Session, rollout_id: UUID) -> None:
         ),
         {"rollout": rollout_id},
     )
-
-
-def _end(session: Session, rollout_id: UUID, state: RolloutState) -> bool:
-    """Freeze the numbers; guarded, so that of two at once one does it."""
-    counts = {stage.value: number for stage, number in progress.count(session, rollout_id).items()}
-    rollout = session.exec(
-        select(Rollout).where(Rollout.id == rollout_id, Rollout.state == RolloutState.RUNNING).with_for_update()
-    ).first()
-    if rollout is None:
-        return False
-    rollout.state, rollout.ended_at, rollout.counts = state, clock.now(), counts
-    session.add(rollout)
-    session.flush()
-    return True
-
-
-def _within(session: Session, principal: Principal, rollout_id: UUID) -> bool:
-    outside = session.execute(
-        text(
-            "SELECT 1 FROM rollout_target t JOIN device d ON d.id = t.device_id"
-            " WHERE t.rollout_id = :rollout AND d.school_id <> ALL(:schools) LIMIT 1"
-        ),
-        {"rollout": rollout_id, "schools": sorted(principal.scope.school_ids)},
-    )
-    return outside.first() is None
-
-
-def _shown(session: Session, principal: Principal, rollout: Rollout, policy: Policy) -> ShownRollout:
-    assert rollout.id is not None
-    frozen = rollout.counts if principal.scope.all_schools else None
-    counts = frozen or {
-        stage.value: number for stage, number in progress.count(session, rollout.id, principal.scope).items()
-    }
-    return ShownRollout(
-        rollout.id,
-        policy.name,
-        rollout.revision,
-        rollout.target,
-        rollout.whole_layer,
-        RolloutState(rollout.state),
-        rollout.created_at,
-        rollout.ended_at,
-        counts,
-        {status.value: n for status, n in progress.proofs(session, rollout.id, principal.scope).items()},
-        progress.reasons(session, rollout.id, principal.scope),
-        progress.cannot(session, rollout.id, principal.scope),
-        None if rollout.ended_at else _expected_end(rollout.created_at, counts),
-    )
-
-
-def _expected_end(started_at: datetime, counts: Mapping[str, int]) -> datetime | None:
-    """Where the rate since the start leads; the last tablets of a real fleet take longer, because they are off."""
-    done = counts[Stage.INSTALLED] + counts[Stage.FAILED]
-    left = counts[Stage.PENDING] + counts[Stage.WOKEN]
-    if not done or not left:
-        return None
-    now = clock.now()
-    return now + timedelta(seconds=(now - started_at).total_seconds() / done * left)
