@@ -80,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         if knob.type is bool:
             run.add_argument(f"--{knob.name.replace('_', '-')}", action="store_true")
         else:
-            run.add_argument(f"--{knob.name.replace('_', '-')}", type=float, default=knob.default)
+            kind = str if knob.type is str else float
+            run.add_argument(f"--{knob.name.replace('_', '-')}", type=kind, default=knob.default)
     run.set_defaults(act=_run)
     return parser
 

@@ -1,6 +1,8 @@
 """A small JSON endpoint on the loopback, so that other processes can watch pretended tablets and trouble them.
 
 GET /status · GET /tablets/{serial} · POST /tablets/{serial}/{act} · PATCH /behaviour · PATCH /push-service
+
+A change of behaviour is for all tablets, or for those whose serial numbers are listed in `serials`.
 """
 
 import dataclasses
@@ -58,6 +60,8 @@ def _application(fleet: Fleet) -> Starlette:
     async def behaviour(request: Request) -> JSONResponse:
         try:
             fleet.behave(**await request.json())
+        except KeyError as error:
+            return JSONResponse({"error": f"no such tablet: {error}"}, 404)
         except TypeError as error:
             return JSONResponse({"error": str(error)}, 400)
         return JSONResponse({})
@@ -90,6 +94,7 @@ def _missing() -> JSONResponse:
 def _described(tablet: IPad) -> dict[str, Any]:
     return {
         "status": tablet.status.value,
+        "silent": tablet.silent,
         "epoch": tablet.epoch,
         "device": dataclasses.asdict(tablet.device),
         "journal": [dataclasses.asdict(entry) for entry in tablet.journal.entries],

@@ -24,5 +24,9 @@ class Behaviour:
     """How far ahead the tablet's clock is; it shows in the signing time of its signatures."""
     returns_after_s: float | None = 20
     """When a tablet that said NotNow comes back by itself, as one does when it is unlocked; None: only when pushed."""
+    silent_after_install: float = 0
+    """After it acknowledged an InstallProfile the tablet is never heard again, as after a bad APN or proxy."""
+    silent_marker: str = ""
+    """Only profiles that hold this text (a payload type, say) silence a tablet; empty: any profile."""
     acknowledges_before_renewal: bool = False
     """A new enrolment profile is acknowledged with the old identity, before the new one is fetched."""

@@ -3,11 +3,13 @@
 It checks what a server answers as strictly as a tablet would; it never shares code with the server it talks to.
 """
 
+import base64
 import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -57,7 +59,16 @@ class Signer:
         self.certificate = certificate
         self.key = key
         self.der = certificate.public_bytes(Encoding.DER)
-        self.sid = issuer_and_serial(certificate)
+
+    @cached_property
+    def sid(self) -> bytes:
+        """IssuerAndSerialNumber."""
+        return issuer_and_serial(self.certificate)
+
+    @cached_property
+    def client_cert(self) -> str:
+        """The certificate as a proxy that ends TLS hands it on (RFC 9440 §2.1)."""
+        return f":{base64.b64encode(self.der).decode()}:"
 
 
 @dataclass(frozen=True, slots=True)

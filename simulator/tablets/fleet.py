@@ -17,6 +17,7 @@ from simulator.clouds.apns import ApnsCloud
 from simulator.clouds.pki import PushPki
 from simulator.tablets.behaviour import Behaviour
 from simulator.tablets.device import Device
+from simulator.tablets.enlisting import Papers
 from simulator.tablets.enrolling import Refused
 from simulator.tablets.ipad import Directory, IPad, Status
 from simulator.tablets.journal import Event, Journal, executed_twice
@@ -62,7 +63,10 @@ class Fleet:
         keys: Keys | None = None,
         connections: int = 64,
         journal: TextIO | None = None,
+        keeps: frozenset[Event] | None = None,
+        proxied: bool = False,
     ) -> None:
+        """`keeps`: the events that journals keep, all if absent. `proxied`: speak as behind a proxy that ends TLS."""
         self.tablets: dict[str, IPad] = {}
         self.directory: Directory = {}
         self.cloud = ApnsCloud(pki, on_push=self._on_push)
@@ -70,6 +74,8 @@ class Fleet:
         self._behaviour = behaviour or Behaviour()
         self._seed = seed
         self._journal = journal
+        self._keeps = keeps
+        self._proxied = proxied
         # Fresh interpreters: a fork of a process with running threads may hang.
         self._executor = None if keys else ProcessPoolExecutor(2, mp_context=get_context("spawn"))
         self._keys = keys or Keys(executor=self._executor)
@@ -93,11 +99,18 @@ class Fleet:
             self.client,
             keys=self._keys,
             directory=self.directory,
-            journal=Journal(device.serial, self._journal),
+            journal=Journal(device.serial, self._journal, keeps=self._keeps),
             behaviour=behaviour or self._behaviour,
             seed=self._seed,
+            proxied=self._proxied,
         )
         self.tablets[device.serial] = tablet
+        return tablet
+
+    def enlist(self, device: Device, papers: Papers, *, behaviour: Behaviour | None = None) -> IPad:
+        """Put a tablet into the fleet that is enrolled already; the server must know the same values. Sends nothing."""
+        tablet = self.add(device, behaviour=behaviour)
+        tablet.resume(papers.enrollment(), epoch=papers.epoch)
         return tablet
 
     async def enroll(self, recruits: Iterable[Recruit], *, at_once: int = 16) -> None:
@@ -128,10 +141,12 @@ class Fleet:
             raise Refused("profile", response.status, "with another content type than a profile's")
         return response.body
 
-    def behave(self, **changes: Any) -> None:
-        """Change how every tablet behaves from now on, and tablets to come."""
-        self._behaviour = replace(self._behaviour, **changes)
-        for tablet in self.tablets.values():
+    def behave(self, *, serials: Iterable[str] | None = None, **changes: Any) -> None:
+        """Change how tablets behave from now on: those named, or all of them and tablets to come."""
+        if serials is None:
+            self._behaviour = replace(self._behaviour, **changes)
+        for serial in self.tablets if serials is None else serials:
+            tablet = self.tablets[serial]
             tablet.behaviour = replace(tablet.behaviour, **changes)
 
     def summary(self) -> dict[str, Any]:
@@ -148,6 +163,7 @@ class Fleet:
             "tablets": len(tablets),
             "enrolled": sum(tablet.status is Status.ENROLLED for tablet in tablets),
             "with_profiles": sum(bool(tablet.device.profiles) for tablet in tablets),
+            "silent": sum(tablet.silent for tablet in tablets),
             "lost_mode": sum(tablet.device.lost_mode is not None for tablet in tablets),
             "wiped": sum(tablet.device.wipes for tablet in tablets),
             "pushes": len(self.cloud.journal),

@@ -50,6 +50,7 @@ class IPad:
         journal: Journal | None = None,
         behaviour: Behaviour | None = None,
         seed: int = 0,
+        proxied: bool = False,
     ) -> None:
         self.device = device
         self.journal = journal or Journal(device.serial)
@@ -59,14 +60,23 @@ class IPad:
         self.enrollment: Enrollment | None = None
         self._directory = directory
         self._chance = random.Random(f"{seed}:{device.serial}")
-        self._line = Line(client, self.journal, self._chance, lambda: self.behaviour)
+        self._line = Line(client, self.journal, self._chance, lambda: self.behaviour, proxied=proxied)
         self._newcomer = Newcomer(device, client, self._line, keys)
         self._talking = asyncio.Lock()
         self._conversation: asyncio.Task[None] | None = None
         self._called = False
         self._offline = False
+        self._cut_off = False
+        """A profile that it has just carried out will silence it once the acknowledgement is answered."""
+        self.silent = False
+        """For good: as after a profile with a wrong APN."""
 
     # Enrolment.
+
+    def resume(self, enrollment: Enrollment, *, epoch: int = 1) -> None:
+        """Be enrolled already, by values that the server knows too; nothing is sent."""
+        self.epoch = epoch
+        self._enter(enrollment, Status.ENROLLED)
 
     async def enroll(self, profile: bytes) -> None:
         """Install an enrolment profile: SCEP, Authenticate, TokenUpdate. `Refused`, `BadProfile` or `Unreachable`."""
@@ -79,6 +89,7 @@ class IPad:
                 raise
             self.epoch += 1
             self._enter(enrollment, Status.ENROLLED)
+            self.silent = self._cut_off = False
             self.journal.write(Event.ENROLLED, self.epoch)
         self._call()
 
@@ -104,7 +115,7 @@ class IPad:
 
     def push(self, magic: str) -> None:
         """Take a push from the push service; out of reach, one is kept for later."""
-        if self.enrollment is None:
+        if self.enrollment is None or self.silent:
             return
         if magic != self.enrollment.magic:
             self.journal.write(Event.STRANGE_PUSH, self.epoch)
@@ -147,13 +158,14 @@ class IPad:
 
     def _begin(self) -> None:
         under_way = self._conversation is not None and not self._conversation.done()
-        if self._called and not under_way and not self._offline and self.enrollment is not None:
+        away = self._offline or self.silent or self.enrollment is None
+        if self._called and not under_way and not away:
             self._conversation = asyncio.ensure_future(self._converse())
 
     # The conversation.
 
     async def _converse(self) -> None:
-        while self._called and not self._offline:
+        while self._called and not self._offline and not self.silent:
             self._called = False
             await asyncio.sleep(self._chance.uniform(0, self.behaviour.latency_s))
             async with self._talking:
@@ -178,6 +190,9 @@ class IPad:
                 return False
             response = await self._send(now, now.profile.server_url, message | {"UDID": self.device.udid})
             now.unsent = None
+            if self._cut_off:
+                self._fall_silent()
+                return False
             if response.status != 200:
                 self._heed(response)
                 return postponed
@@ -201,6 +216,7 @@ class IPad:
         else:
             result = answer(self.device, command, now.profile.access_rights)
         self.journal.write(Event.EXECUTED, self.epoch, command=uuid, kind=kind, status=result["Status"])
+        self._cut_off = result["Status"] == "Acknowledged" and self._is_silencing(command)
         message = {"CommandUUID": uuid} | result
         if self.enrollment is not None:
             self.enrollment.unsent = message
@@ -251,6 +267,21 @@ class IPad:
         return done
 
     # Small parts.
+
+    def _is_silencing(self, command: dict[str, Any]) -> bool:
+        """Cast whether this command, carried out, cuts the tablet off."""
+        manner = self.behaviour
+        if not manner.silent_after_install or command.get("RequestType") != "InstallProfile":
+            return False
+        if manner.silent_marker.encode() not in command["Payload"]:
+            return False
+        return self._chance.random() < manner.silent_after_install
+
+    def _fall_silent(self) -> None:
+        """Never be heard again; what the server answered last is not heard either."""
+        self._cut_off = self._called = False
+        self.silent = True
+        self.journal.write(Event.SILENCED, self.epoch)
 
     def _present(self) -> Enrollment:
         if self.enrollment is None:

@@ -28,8 +28,14 @@ class Event(StrEnum):
     SENT = "sent"
     """A message went out; `detail.http` is the answer's status, 0 where none came."""
     RENEWED = "renewed"
+    SILENCED = "silenced"
+    """A profile cut the tablet off; nothing is heard of it any more."""
     REMOVED = "removed"
     """The enrolment is gone: wiped, removed by its user, or unenrolled by an answer of the server."""
+
+
+WITNESSED = frozenset(Event) - {Event.SENT, Event.PUSHED}
+"""What no other journal tells: for fleets of thousands, of which each line sent is of no interest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +54,19 @@ class Entry:
 
 
 class Journal:
-    """One tablet's journal; `out` gets each line as JSON too."""
+    """One tablet's journal; `out` gets each line as JSON too. Only events in `keeps` are kept, all if absent."""
 
-    def __init__(self, serial: str, out: TextIO | None = None) -> None:
+    def __init__(self, serial: str, out: TextIO | None = None, *, keeps: frozenset[Event] | None = None) -> None:
         self.serial = serial
         self.entries: list[Entry] = []
+        self._keeps = keeps
         self._out = out
         self._waiting: list[asyncio.Future[None]] = []
 
     def write(self, event: Event, epoch: int, *, command: str = "", kind: str = "", **detail: Any) -> None:
         """Add a line."""
+        if self._keeps is not None and event not in self._keeps:
+            return
         entry = Entry(time.time(), self.serial, event, epoch, command, kind, detail)
         self.entries.append(entry)
         if self._out is not None:

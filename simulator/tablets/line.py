@@ -1,6 +1,7 @@
-"""One signed message from a tablet to its server, over a line that drops, doubles and delays as told.
+"""One message from a tablet to its server, over a line that drops, doubles and delays as told.
 
-It decides nothing about content. Headers and signature: apple.md §1.1 and §1.5 (Mdm-Signature, detached CMS).
+It decides nothing about content. Who speaks: Mdm-Signature (apple.md §1.1 and §1.5, detached CMS), or `Client-Cert` as
+if a proxy between had ended the TLS and checked the certificate, or both.
 """
 
 import asyncio
@@ -23,15 +24,22 @@ _PATIENCE = (0.2, 0.5, 1.0, 2.0, 4.0)
 
 
 class Line:
-    """The way to the server; `behaviour` is asked each time, so that it can change."""
+    """The way to the server; `behaviour` is asked each time, so that it can change. `proxied`: with `Client-Cert`."""
 
     def __init__(
-        self, client: Client, journal: Journal, chance: random.Random, behaviour: Callable[[], Behaviour]
+        self,
+        client: Client,
+        journal: Journal,
+        chance: random.Random,
+        behaviour: Callable[[], Behaviour],
+        *,
+        proxied: bool = False,
     ) -> None:
         self._client = client
         self._journal = journal
         self.chance = chance
         self._behaviour = behaviour
+        self._proxied = proxied
 
     def drops(self) -> bool:
         """Cast whether the line drops the next answer."""
@@ -47,6 +55,8 @@ class Line:
         body = plistlib.dumps(message)
         manner = self._behaviour()
         headers = {"Content-Type": CHECK_IN if "MessageType" in message else COMMAND, "User-Agent": "MDM/1.0"}
+        if self._proxied:
+            headers["Client-Cert"] = signer.client_cert
         if signed:
             at = datetime.now(UTC) + timedelta(seconds=manner.clock_skew_s)
             signature = sign(body, signer, attached=False, at=at)

@@ -6,6 +6,7 @@ https://developer.apple.com/documentation/devicemanagement/mdm
 
 import plistlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from simulator.tablets.cms import open_signed
@@ -30,8 +31,12 @@ class EnrollmentProfile:
     scep: ScepPayload
 
 
+@lru_cache(maxsize=64)
 def parse_profile(data: bytes) -> dict[str, Any]:
-    """Return the dictionary of a configuration profile, XML or CMS-signed (the signature must hold)."""
+    """Return the dictionary of a configuration profile, XML or CMS-signed (the signature must hold); not to be changed.
+
+    A fleet gets the same few profiles thousands of times over, hence the cache.
+    """
     try:
         if data[:1] == b"\x30":
             data = open_signed(data).content

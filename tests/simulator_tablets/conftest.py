@@ -1,6 +1,7 @@
 """A scripted door that speaks the server's codecs, so that tablet and server witness each other's wire."""
 
 import asyncio
+import hashlib
 import plistlib
 import socket
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from enrollment.apple import scep
+from mdm.apple.identity import from_client_cert
 from mdm.cms.signed import from_header, verify_detached
 from simulator.clouds.pki import PushPki, make_push_pki
 from simulator.control import Control
@@ -47,6 +49,8 @@ class Door:
     check_ins: list[dict[str, Any]] = field(default_factory=list)
     identities: list[bytes] = field(default_factory=list)
     """SHA-256 of the certificate that signed each message, in order."""
+    vouched: list[bytes] = field(default_factory=list)
+    """SHA-256 of the certificate that a proxy handed on with each message, in order."""
     answers: dict[str, int] = field(default_factory=dict)
     """HTTP status by MessageType or Status, where it is not 200."""
     challenge: str = "open sesame"
@@ -113,8 +117,11 @@ class Door:
 
     async def mdm(self, request: Request) -> Response:
         body = await request.body()
-        signer = verify_detached(from_header(request.headers["mdm-signature"]), body)
-        self.identities.append(signer.thumbprint)
+        if "client-cert" in request.headers:
+            self.vouched.append(hashlib.sha256(from_client_cert(request.headers["client-cert"].encode())).digest())
+        if "client-cert" not in request.headers or "mdm-signature" in request.headers:
+            signer = verify_detached(from_header(request.headers["mdm-signature"]), body)
+            self.identities.append(signer.thumbprint)
         message = plistlib.loads(body)
         status = self.answers.get(message.get("MessageType") or message["Status"], 200)
         if "MessageType" in message:

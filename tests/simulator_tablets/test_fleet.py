@@ -1,6 +1,7 @@
 """Fleets, their control endpoint and the command line."""
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -17,8 +18,9 @@ import pytest
 
 from simulator.control import control
 from simulator.tablets.device import Device
+from simulator.tablets.enlisting import Papers
 from simulator.tablets.fleet import Recruit, read_recruits
-from simulator.tablets.journal import Event
+from simulator.tablets.journal import WITNESSED, Event
 from simulator.web import Client, Unreachable
 
 
@@ -84,10 +86,59 @@ def test_the_control_endpoint_watches_and_troubles_tablets(town):
                 assert (await client.patch("/push-service", json={"everyone": {"status": 503}})).status_code == 200
                 assert t.fleet.cloud.script.everyone.status == 503
                 assert (await client.patch("/behaviour", json={"mood": 1})).status_code == 400
+                one = {"serials": ["INVENTED0001"], "silent_after_install": 1, "silent_marker": "jp.bad"}
+                assert (await client.patch("/behaviour", json=one)).status_code == 200
+                assert t.tablet.behaviour.silent_marker == "jp.bad"
+                assert t.fleet.add(Device("INVENTED0003")).behaviour.silent_marker == ""
+                assert (await client.patch("/behaviour", json={"serials": ["NOBODY"]})).status_code == 404
                 assert (await client.post("/tablets/INVENTED0001/fly")).status_code == 404
                 assert (await client.get("/tablets/NOBODY")).status_code == 404
             server.should_exit = True
             await serving
+
+    asyncio.run(run())
+
+
+def test_a_tablet_may_be_enlisted_by_values(town):
+    """It speaks with the certificate it was given, keeps no needless lines, and a push to its token wakes it."""
+
+    async def run() -> None:
+        async with town(keeps=WITNESSED) as t:
+            await t.tablet.enroll(t.door.profile())
+            await t.tablet.settled()
+            given = t.tablet.enrollment
+            papers = Papers(
+                url=f"{t.door.url}/mdm",
+                topic=given.profile.topic,
+                certificate=given.signer.der,
+                key=given.signer.key,
+                token=bytes(32),
+                magic="MAGIC",
+            )
+            enlisted = t.fleet.enlist(Device("INVENTED0002"), papers)
+            t.door.order("DeviceLock")
+            t.fleet.directory[bytes(32)].push("MAGIC")
+            await enlisted.settled()
+            assert t.door.identities[-1] == hashlib.sha256(given.signer.der).digest()
+            assert t.door.reports[-1]["UDID"] == enlisted.device.udid
+            assert [entry.event for entry in enlisted.journal.entries] == [Event.EXECUTED]
+            assert t.fleet.summary()["enrolled"] == 2
+
+    asyncio.run(run())
+
+
+def test_a_proxy_may_vouch_for_a_tablet(town):
+    """Behind a proxy each message carries the certificate as RFC 9440 writes it, and no signature but if asked."""
+
+    async def run() -> None:
+        async with town(proxied=True) as t:
+            await t.tablet.enroll(t.door.profile())
+            await t.tablet.settled()
+            given = t.tablet.enrollment
+            papers = Papers(f"{t.door.url}/mdm", "topic", given.signer.der, given.signer.key, b"t", "m", signs=False)
+            await t.fleet.enlist(Device("INVENTED0002"), papers).check_in()
+            assert len(t.door.identities) == len(t.door.vouched) - 1
+            assert set(t.door.vouched) == set(t.door.identities)
 
     asyncio.run(run())
 
