@@ -1,15 +1,13 @@
 """Idle check-ins per second of the iPads' door, against an empty handler of the same server. Prints ratios.
 
-15,000 enrolled tablets with 50 finished commands each are in PostgreSQL. Each tablet has its own certificate, all have
-one key, because making keys would take longer than everything else; the door sees no difference. Door and empty handler
-are one uvicorn worker each (uvloop, httptools); the load generator has a process of its own and sends both the same
+15,000 enrolled tablets with 50 finished commands each are in PostgreSQL (`bench.seeding`). Door and empty handler are
+one uvicorn worker each (uvloop, httptools); the load generator has a process of its own and sends both the same
 requests, made beforehand, over 64 keep-alive connections. They take turns, and medians are compared. Before the clock
 starts, every tablet has been heard once, so that the measured door is one that has been running for a while.
 
 `…_clientcert`: RFC 9440 header from a trusted proxy. `…_signature`: Mdm-Signature, CMS over the body, RSA-2048.
 """
 
-import hashlib
 import json
 import os
 import plistlib
@@ -20,26 +18,22 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from urllib.request import urlopen
 
-import psycopg
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     load_der_private_key,
     pkcs7,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bench import doors
 from bench.load import Generator
+from bench.seeding import District, Tablet, make_fleet, seed
 from mdm import db, vault
 from mdm.embedded import start_postgres
 
@@ -51,11 +45,8 @@ ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Pretend:
-    """A tablet of the benchmark: certificate hash and its two ready-made requests."""
+    """The two ready-made requests of a tablet."""
 
-    serial: str
-    udid: str
-    thumbprint: bytes
     with_certificate: bytes
     with_signature: bytes
 
@@ -64,10 +55,24 @@ def measure(
     *, tablets: int = TABLETS, history: int = HISTORY, seconds: float = SECONDS, rounds: int = ROUNDS
 ) -> dict[str, float]:
     """Return both ratios with the rates behind them."""
-    authority, fleet = make_fleet(tablets)
+    district = make_fleet(tablets)
     with tempfile.TemporaryDirectory() as folder, _database(Path(folder)) as url:
-        seed(url, authority, fleet, history)
-        return _measure(fleet, seconds, rounds)
+        seed(url, district, history=history)
+        return _measure(make_requests(district), seconds, rounds)
+
+
+def make_requests(district: District) -> list[Pretend]:
+    """Return the requests of all tablets, made on all cores."""
+    step = 500
+    parts = [(district.key, district.tablets[at : at + step]) for at in range(0, len(district.tablets), step)]
+    with ProcessPoolExecutor(mp_context=get_context("spawn"), max_workers=os.cpu_count()) as pool:
+        return [pretend for part in pool.map(_make_part, parts) for pretend in part]
+
+
+def _make_part(part: tuple[bytes, list[Tablet]]) -> list[Pretend]:
+    key = load_der_private_key(part[0], None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return [_pretend(tablet, key) for tablet in part[1]]
 
 
 def _measure(fleet: list[Pretend], seconds: float, rounds: int) -> dict[str, float]:
@@ -133,54 +138,9 @@ def _database(folder: Path) -> Iterator[str]:
         server.stop()
 
 
-def make_fleet(count: int) -> tuple[bytes, list[Pretend]]:
-    """Make a CA and `count` tablets with their requests, on all cores; return the CA's certificate in DER and them."""
-    keys = [rsa.generate_private_key(65537, 2048) for _ in range(2)]
-    secrets = [key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()) for key in keys]
-    now = datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Benchmark device CA")])
-    authority = _certificate(name, name, keys[0], keys[0], now).sign(keys[0], hashes.SHA256())
-    der = authority.public_bytes(Encoding.DER)
-    step = 500
-    parts = [(der, *secrets, at, min(at + step, count)) for at in range(0, count, step)]
-    with ProcessPoolExecutor(mp_context=get_context("spawn"), max_workers=os.cpu_count()) as pool:
-        return der, [tablet for part in pool.map(_make_part, parts) for tablet in part]
-
-
-def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: rsa.RSAPrivateKey, _signer: rsa.RSAPrivateKey, now: datetime
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=365))
-    )
-
-
-def _make_part(part: tuple[bytes, bytes, bytes, int, int]) -> list[Pretend]:
-    authority = x509.load_der_x509_certificate(part[0])
-    ca_key, key = (load_der_private_key(secret, None) for secret in part[1:3])
-    assert isinstance(ca_key, rsa.RSAPrivateKey)
-    assert isinstance(key, rsa.RSAPrivateKey)
-    now = datetime.now(UTC)
-    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-    made = []
-    for number in range(part[3], part[4]):
-        serial, udid = f"BENCH{number:06}", f"00008030-{number:016X}"
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, serial)])
-        builder = _certificate(subject, authority.subject, key, ca_key, now)
-        certificate = builder.add_extension(usage, critical=False).sign(ca_key, hashes.SHA256())
-        made.append(_pretend(serial, udid, certificate, key))
-    return made
-
-
-def _pretend(serial: str, udid: str, certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> Pretend:
-    body = plistlib.dumps({"Status": "Idle", "UDID": udid})
-    der = certificate.public_bytes(Encoding.DER)
+def _pretend(tablet: Tablet, key: rsa.RSAPrivateKey) -> Pretend:
+    body = plistlib.dumps({"Status": "Idle", "UDID": tablet.udid})
+    certificate = x509.load_der_x509_certificate(tablet.certificate)
     signature = (
         pkcs7.PKCS7SignatureBuilder()
         .set_data(body)
@@ -188,10 +148,7 @@ def _pretend(serial: str, udid: str, certificate: x509.Certificate, key: rsa.RSA
         .sign(Encoding.DER, [pkcs7.PKCS7Options.DetachedSignature, pkcs7.PKCS7Options.Binary])
     )
     return Pretend(
-        serial,
-        udid,
-        hashlib.sha256(der).digest(),
-        _request(body, b"Client-Cert: :" + b64encode(der) + b":"),
+        _request(body, b"Client-Cert: :" + b64encode(tablet.certificate) + b":"),
         _request(body, b"Mdm-Signature: " + b64encode(signature)),
     )
 
@@ -206,39 +163,6 @@ def _request(body: bytes, header: bytes) -> bytes:
         + b"\r\n\r\n"
         + body
     )
-
-
-def seed(url: str, authority: bytes, fleet: list[Pretend], history: int) -> None:
-    """Write the enrolled fleet with its history, and let PostgreSQL look at it once."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("INSERT INTO authority (certificate, key_sealed) VALUES (%s, '')", (authority,))
-        connection.execute("INSERT INTO school (code, name) VALUES ('B', 'Bench')")
-        with connection.cursor().copy(
-            "COPY device (control_number, serial, platform, model, school_id, lease_contract, state) FROM STDIN"
-        ) as copy:
-            for tablet in fleet:
-                copy.write_row((tablet.serial, tablet.serial, "apple", "", 1, "", "issued"))
-        connection.execute("CREATE TEMP TABLE given (serial text, udid text, sha256 bytea)")
-        with connection.cursor().copy("COPY given FROM STDIN") as copy:
-            for tablet in fleet:
-                copy.write_row((tablet.serial, tablet.udid, tablet.thumbprint))
-        connection.execute(
-            "INSERT INTO enrollment (device_id, status, epoch, udid, enrolled_at)"
-            " SELECT d.id, 'active', 1, g.udid, now() FROM given g JOIN device d USING (serial)"
-        )
-        connection.execute(
-            "INSERT INTO device_identity (sha256, device_id, associated_at, not_after, renew_at)"
-            " SELECT g.sha256, d.id, now(), now() + interval '1 year', now() + interval '200 days'"
-            " FROM given g JOIN device d USING (serial)"
-        )
-        # Interleaved as in real life: one command of every tablet, then the next of every tablet.
-        connection.execute(
-            "INSERT INTO command (device_id, epoch, kind, arguments, dedupe_key, lane, state, expires_at, ended_at,"
-            " result) SELECT d.id, 1, 'inventory_device', '{}', 'inventory_device', 1, 'done', now(), now(), '{}'"
-            " FROM generate_series(1, %s) AS turn, device d ORDER BY turn, d.id",
-            (history,),
-        )
-        connection.execute("VACUUM ANALYZE")
 
 
 if __name__ == "__main__":
