@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import plistlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -202,3 +202,15 @@ def town(push_pki: PushPki) -> Any:
             await serving
 
     return opened
+
+
+def play(town: Any, scene: Callable[[Town], Awaitable[None]], device: Device | None = None, **options: Any) -> None:
+    """Run a scene in a town of one door and one tablet, enrolled first."""
+
+    async def run() -> None:
+        async with town(device, **options) as opened:
+            await opened.tablet.enroll(opened.door.profile())
+            await opened.tablet.settled()
+            await scene(opened)
+
+    asyncio.run(run())

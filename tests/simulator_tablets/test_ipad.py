@@ -2,8 +2,6 @@
 
 import asyncio
 import plistlib
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 
@@ -13,21 +11,9 @@ from simulator.tablets.enrolling import Refused
 from simulator.tablets.ipad import Status
 from simulator.tablets.journal import Event, executed_twice
 from simulator.tablets.profile import BadProfile
-from tests.simulator_tablets.conftest import Town, payload
+from tests.simulator_tablets.conftest import Town, payload, play
 
 CONFIGURATION = plistlib.dumps(payload("Configuration", "jp.example.apps", PayloadContent=[]))
-
-
-def play(town: Any, scene: Callable[[Town], Awaitable[None]], device: Device | None = None, **options: Any) -> None:
-    """Run a scene in a town of one door and one tablet, enrolled first."""
-
-    async def run() -> None:
-        async with town(device, **options) as opened:
-            await opened.tablet.enroll(opened.door.profile())
-            await opened.tablet.settled()
-            await scene(opened)
-
-    asyncio.run(run())
 
 
 def test_enrolling_is_scep_then_authenticate_then_token_update(town):
@@ -376,42 +362,3 @@ def test_a_moody_tablet_comes_through_everything_by_itself(town, seed):
         assert executed_twice([t.tablet.journal]) == []
 
     play(town, scene, seed=seed)
-
-
-def test_a_profile_can_silence_a_tablet_for_good(town):
-    """It acknowledges, hears no answer any more, and no push, silence or visit of its user wakes it again."""
-
-    async def scene(t: Town) -> None:
-        t.tablet.behaviour = Behaviour(silent_after_install=1, returns_after_s=0.01)
-        installed = t.door.order("InstallProfile", Payload=CONFIGURATION)
-        t.door.order("DeviceLock")
-        await t.tablet.check_in()
-        assert t.door.result_of(installed)["Status"] == "Acknowledged"
-        heard = len(t.door.reports)
-        t.tablet.push(t.tablet.enrollment.magic)
-        t.tablet.come_online()
-        await t.tablet.check_in()
-        assert (t.tablet.silent, len(t.door.reports)) == (True, heard)
-        assert t.tablet.journal.executed() == ["InstallProfile"]
-        assert [entry.event for entry in t.tablet.journal.entries][-1] is Event.SILENCED
-        await t.tablet.enroll(t.door.profile())
-        assert not t.tablet.silent
-
-    play(town, scene)
-
-
-def test_only_a_profile_with_the_marker_silences(town):
-    """A tablet that one kind of payload cuts off bears all others."""
-    poison = plistlib.dumps(payload("Configuration", "jp.example.apn", PayloadContent=[payload("jp.bad.apn", "a")]))
-
-    async def scene(t: Town) -> None:
-        t.tablet.behaviour = Behaviour(silent_after_install=1, silent_marker="jp.bad.apn")
-        t.door.order("InstallProfile", Payload=CONFIGURATION)
-        t.door.order("DeviceLock")
-        await t.tablet.check_in()
-        assert (t.tablet.silent, t.tablet.journal.executed()) == (False, ["InstallProfile", "DeviceLock"])
-        t.door.order("InstallProfile", Payload=poison)
-        await t.tablet.check_in()
-        assert t.tablet.silent
-
-    play(town, scene)
