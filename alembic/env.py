@@ -15,6 +15,7 @@ ROOMS = (
     "mdm.auth",
     "mdm.commands",
     "mdm.devices",
+    "mdm.limits",
     "mdm.organization",
     "mdm.safeguards",
     "enrollment",

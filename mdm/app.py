@@ -25,6 +25,7 @@ from mdm.commands import endpoints as commands
 from mdm.devices import endpoints as devices
 from mdm.devices import ledger_endpoints as ledger
 from mdm.errors import MdmError
+from mdm.limits import endpoints as limits
 from mdm.operators import endpoints as operators
 from mdm.organization import endpoints as organization
 from mdm.settings import get_settings
@@ -37,6 +38,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     operators.router,
     audit.router,
     organization.router,
+    limits.router,
     ledger.router,
     devices.router,
     enrollment.router,

@@ -43,7 +43,10 @@ class EnrollmentSettings(_Section):
 
 
 class ThrottleSettings(_Section):
-    """Wake-ups per second and burst of each bucket in the chain fleet, provider, school, device; 0 means no limit."""
+    """The limits that hold until somebody sets others at run time (`mdm.limits`); 0 means no limit.
+
+    Wake-ups per second and burst of each bucket in the chain fleet, provider, school, device.
+    """
 
     fleet_per_s: float = Field(default=150, ge=0)
     fleet_burst: int = Field(default=300, ge=1)
@@ -56,6 +59,15 @@ class ThrottleSettings(_Section):
     urgent_per_s: float = Field(default=20, ge=0)
     """The urgent lane's own reserve, beside the chain."""
     urgent_burst: int = Field(default=40, ge=1)
+    school_bytes_per_s: float = Field(default=0, ge=0)
+    """What one school's tablets may be made to fetch."""
+    school_downloads: int = Field(default=0, ge=0)
+    """How many tablets of a school may fetch something big at once."""
+    big_from_bytes: int = Field(default=5_000_000, ge=1)
+    gate_gb: float = Field(default=20, ge=0)
+    """A rollout above this needs a second operator."""
+    pool_gb: float | None = Field(default=None, ge=0)
+    """The month's data pool."""
 
 
 class Settings(BaseSettings):
