@@ -46,6 +46,11 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     commands.router,
 )
 """One line per room, in the order of the document."""
+_SCHEMA_REASONS = {
+    db.Schema.CURRENT: "ok",
+    db.Schema.BEHIND: "the database schema is not this version's; run `tabane migrate`",
+    db.Schema.AHEAD: "ok; a newer version has migrated the database, replace this one soon",
+}
 DEVICE_ROUTERS: tuple[APIRouter, ...] = (apple_door.router, apple_enrollment.router)
 """The tablets' doors, one line per platform and purpose."""
 
@@ -135,10 +140,13 @@ def _add_health(app: FastAPI) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     def readyz() -> Response:
-        """Say whether the database answers and has this version's schema. The broker is not asked: it may be gone."""
+        """Say whether the database answers and this version can work on it. The broker is not asked: it may be gone.
+
+        A schema that a newer version has migrated will do: the former one serves on until it is replaced.
+        """
         try:
-            ready = db.schema_is_current()
-            reason = "ok" if ready else "the database schema is not this version's; run `tabane migrate`"
+            schema = db.schema()
+            ready, reason = schema is not db.Schema.BEHIND, _SCHEMA_REASONS[schema]
         except SQLAlchemyError:
             ready, reason = False, "the database does not answer"
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE

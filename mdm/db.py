@@ -1,7 +1,9 @@
 """The database: engine, one transaction per request or task, migrations. Rooms get a session and never commit it."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +21,32 @@ from mdm.errors import Misconfigured
 from mdm.settings import get_settings
 
 
+class Schema(Enum):
+    """How the database's schema stands to this version of the code."""
+
+    CURRENT = "current"
+    BEHIND = "behind"
+    """A migration is missing: this version cannot work."""
+    AHEAD = "ahead"
+    """A newer version has migrated: this one works on, because a migration must let the former version run."""
+
+
+def link(role: str) -> dict[str, str | int]:
+    """Return libpq's parameters of every connection: whose it is, and how soon a peer that fell silent is given up.
+
+    The name tells this process apart in `pg_stat_activity`. Without the rest a worker would wait two hours for the
+    answer of a host that is gone.
+    """
+    return {
+        "application_name": f"{role}:{os.getpid()}",
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 25_000,
+    }
+
+
 def dsn(url: str) -> str:
     """Return SQLAlchemy's form of a plain `postgresql://` address, with psycopg 3 as the driver."""
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
@@ -33,7 +61,7 @@ def engine() -> Engine:
         max_overflow=20,
         pool_pre_ping=True,
         hide_parameters=True,  # an error that is logged must not carry names or tokens
-        connect_args={"options": "-c lock_timeout=10000 -c timezone=UTC"},
+        connect_args={"options": "-c lock_timeout=10000 -c timezone=UTC", **link("tabane")},
     )
 
 
@@ -82,16 +110,21 @@ def migrate(url: str) -> None:
         one_shot.dispose()
 
 
-def schema_is_current() -> bool:
-    """Say whether the database stands exactly at this version's migration head (used by readiness)."""
-    heads = set(ScriptDirectory.from_config(_alembic_config()).get_heads())
+def schema() -> Schema:
+    """Say how the database's schema stands to this version (used by readiness)."""
+    script = ScriptDirectory.from_config(_alembic_config())
     with engine().connect() as connection:
-        return set(MigrationContext.configure(connection).get_current_heads()) == heads
+        found = set(MigrationContext.configure(connection).get_current_heads())
+    if found == set(script.get_heads()):
+        return Schema.CURRENT
+    return Schema.AHEAD if _unknown(found, script) else Schema.BEHIND
 
 
 def _refuse_newer(*, connection_heads: tuple[str, ...], config: Config) -> None:
-    script = ScriptDirectory.from_config(config)
-    known = {revision.revision for revision in script.walk_revisions()}
-    unknown = set(connection_heads) - known
+    unknown = _unknown(connection_heads, ScriptDirectory.from_config(config))
     if unknown:
         raise Misconfigured(f"the database schema ({', '.join(sorted(unknown))}) is newer than this version of Tabane")
+
+
+def _unknown(heads: Iterable[str], script: ScriptDirectory) -> set[str]:
+    return set(heads) - {revision.revision for revision in script.walk_revisions()}

@@ -20,7 +20,7 @@ from psycopg import Error as DatabaseError
 from psycopg_pool import AsyncConnectionPool
 from sqlmodel import Session
 
-from mdm import jobs
+from mdm import db, jobs
 from mdm.commands import profile_work, results
 from mdm.commands.exchange_sql import SEEN, SETTLE
 from mdm.commands.next_work import Held, look
@@ -275,6 +275,6 @@ def build() -> Exchange:
         max_size=_FLIGHTS + 1,
         open=False,
         timeout=5,
-        kwargs={"autocommit": True, "options": PLANNER},
+        kwargs={"autocommit": True, "options": PLANNER, **db.link("tabane-door")},
     )
     return Exchange(pool)

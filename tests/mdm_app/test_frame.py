@@ -1,5 +1,6 @@
 """The frame of both apps: health, problem documents, request ids, security headers, pages, requests that run once."""
 
+import os
 import threading
 from collections.abc import Iterator
 from typing import Annotated
@@ -100,12 +101,23 @@ def api(app: FastAPI) -> Iterator[TestClient]:
 
 
 def test_live_and_ready(api):
-    """Both probes answer without a sign-in, and readiness looks at the schema."""
+    """Both probes answer without a sign-in; who stands on its own schema or a newer one is ready, not on an older."""
     assert api.get("/livez", headers={"Authorization": ""}).status_code == 200
     assert api.get("/readyz").json() == {"ready": True, "reason": "ok"}
-    with db.engine().begin() as connection:
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
-    assert api.get("/readyz").status_code == 503
+    for version, status in (("a later one", 200), ("0001", 503)):
+        with db.engine().begin() as connection:
+            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{version}'")
+        assert api.get("/readyz").status_code == status
+
+
+def test_connections_are_named_and_give_up_a_silent_peer(database):
+    """Each process shows under its own name, and does not wait for hours for a host that is gone."""
+    with db.engine().connect() as connection:
+        name = connection.exec_driver_sql("SELECT current_setting('application_name')").scalar_one()
+        given = connection.connection.dbapi_connection.info.get_parameters()
+    assert name == f"tabane:{os.getpid()}"
+    assert int(given["keepalives_idle"]) <= 10
+    assert int(given["tcp_user_timeout"]) <= 30_000
 
 
 def test_problem_of_a_refusal(api):
