@@ -119,6 +119,19 @@ class PolicyTurn(SQLModel, table=True):
     at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, index=True))
 
 
+class Ring(SQLModel, table=True):
+    """A named group of places that rollouts reach before others; rings have an order."""
+
+    __tablename__ = "ring"
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    name: str = Field(sa_column=Column(String(64), nullable=False, unique=True))
+    position: int = Field(sa_column=Column(Integer, nullable=False))
+    """1 is reached first; without gaps after every change."""
+    places: list[str] = Field(sa_column=Column(JSONB, nullable=False))
+    """`school=…`, `class=…` or `serial=…`, each once."""
+
+
 class RolloutState(StrEnum):
     """The life of a rollout."""
 
