@@ -12,11 +12,13 @@ from profiles import exception_endpoints, explanations, plans, policies
 from profiles.lint import Doubt, doubts
 from profiles.policy import PolicyDocument, read_all
 from profiles.rollouts import endpoints as rollout_endpoints
+from profiles.rollouts import ring_endpoints
 from profiles.rollouts.endpoints import Overriding
 
 router = APIRouter(prefix="/api/v1", tags=["policies"])
 router.include_router(exception_endpoints.router)
 router.include_router(rollout_endpoints.router)
+router.include_router(ring_endpoints.router)
 
 _EXAMPLE = {
     "version": 1,

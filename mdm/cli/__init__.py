@@ -30,6 +30,7 @@ ROOMS = (
     Room("mdm.cli.policy", "policy"),
     Room("mdm.cli.rollout", "rollout"),
     Room("mdm.cli.limits", "limits"),
+    Room("mdm.cli.ring", "ring"),
     Room("mdm.cli.command", "command"),
     Room("mdm.cli.lost", "lost"),
     Room("mdm.cli.wipe", words=("wipe",)),

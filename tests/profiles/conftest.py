@@ -1,13 +1,18 @@
 """A small invented district for the tests of this room."""
 
 import itertools
+import socket
+import sys
+import threading
 from dataclasses import dataclass, field
 
 import pytest
+import uvicorn
 from sqlmodel import Session
 
-from mdm import clock, vault
-from mdm.auth import CredentialKind, Principal, Role, Scope
+from mdm import cli, clock, vault
+from mdm.app import operator_app
+from mdm.auth import CredentialKind, Principal, Role, Scope, credentials
 from mdm.auth.models import Operator, OperatorSchool
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus, LedgerState
 from mdm.organization.models import Holder, School, SchoolClass
@@ -101,3 +106,34 @@ def district(session) -> District:
     made.add_tablet("D", "0102")
     made.principal = made.operator()
     return made
+
+
+@pytest.fixture
+def server(database):
+    """The operator app on a free port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    running = uvicorn.Server(uvicorn.Config(operator_app(), log_level="error", lifespan="off"))
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    running.should_exit = True
+    thread.join(timeout=10)
+    listener.close()
+
+
+@pytest.fixture
+def tabane(server, district, session, monkeypatch, capsys):
+    """Run the command as an administrator: returns status, standard output and standard error."""
+    issued = credentials.open_session(session, district.principal.id)
+    session.commit()
+    monkeypatch.setenv("TABANE_URL", server)
+    monkeypatch.setenv("TABANE_TOKEN", issued.secret)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["tabane", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        shown = capsys.readouterr()
+        return ended.value.code or 0, shown.out, shown.err
+
+    return run

@@ -2,16 +2,11 @@
 
 import json
 import plistlib
-import socket
 import sys
-import threading
 
 import pytest
-import uvicorn
 
 from mdm import cli
-from mdm.app import operator_app
-from mdm.auth import credentials
 from profiles import exceptions, files, presets
 
 POLICY = """
@@ -22,37 +17,6 @@ usb: {external_storage: deny}
 web_filter:
   deny_list: [social.example.com, video.example.net/shorts/]
 """
-
-
-@pytest.fixture
-def server(database):
-    """The operator app on a free port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    running = uvicorn.Server(uvicorn.Config(operator_app(), log_level="error", lifespan="off"))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    running.should_exit = True
-    thread.join(timeout=10)
-    listener.close()
-
-
-@pytest.fixture
-def tabane(server, district, session, monkeypatch, capsys):
-    """Run the command as an administrator: returns status, standard output and standard error."""
-    issued = credentials.open_session(session, district.principal.id)
-    session.commit()
-    monkeypatch.setenv("TABANE_URL", server)
-    monkeypatch.setenv("TABANE_TOKEN", issued.secret)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["tabane", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        shown = capsys.readouterr()
-        return ended.value.code or 0, shown.out, shown.err
-
-    return run
 
 
 @pytest.fixture
