@@ -29,6 +29,8 @@ class Job(StrEnum):
     """Compare what tablets say they hold with what they should hold; heal or report what drifted."""
     UPKEEP = "upkeep"
     """Renew identities, revoke replaced ones, drop expired tickets and sessions."""
+    HISTORY = "history"
+    """Move ended commands out of the way, make the months to come, drop the oldest."""
 
 
 QUEUES: dict[Job, str] = {
@@ -38,6 +40,7 @@ QUEUES: dict[Job, str] = {
     Job.ADVANCE_ROLLOUTS: "sync",
     Job.VERIFY: "sync",
     Job.UPKEEP: "sweep",
+    Job.HISTORY: "sweep",
 }
 URGENT_QUEUE = "urgent"
 

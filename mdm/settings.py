@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     organization: str = "Tabane"
     session_hours: int = Field(default=9, ge=1, le=24)
     log_json: bool = True
+    history_months: int = Field(default=13, ge=1, le=600)
+    """Whole months for which ended commands and their steps are kept beside the present one; the audit trail stays."""
     apple: AppleSettings = AppleSettings()
     enrollment: EnrollmentSettings = EnrollmentSettings()
     throttle: ThrottleSettings = ThrottleSettings()

@@ -20,7 +20,7 @@ from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from mdm.settings import get_settings
 from profiles import drift, rollouts, targets
-from workers import dispatch, sweep, upkeep
+from workers import dispatch, history, sweep, upkeep
 from workers.schedule import SCHEDULE
 
 _log = structlog.get_logger(__name__)
@@ -122,6 +122,12 @@ def verify() -> None:
 def keep_up() -> None:
     """Renew identities and clear away what is over."""
     upkeep.upkeep()
+
+
+@app.task(name=Job.HISTORY.value)  # type: ignore[untyped-decorator]
+def keep_history() -> None:
+    """Keep the hot table small and the months in order."""
+    history.keep()
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

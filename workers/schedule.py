@@ -21,5 +21,6 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "rollouts": _every(10, Job.ADVANCE_ROLLOUTS),
     "verify": _every(20, Job.VERIFY),
     "upkeep": _every(600, Job.UPKEEP),
+    "history": _every(300, Job.HISTORY),
 }
 """Beat's entries."""

@@ -22,9 +22,9 @@ from sqlmodel import Session
 
 from mdm import db, jobs
 from mdm.commands import profile_work, results
-from mdm.commands.exchange_sql import SEEN, SETTLE
+from mdm.commands.exchange_sql import SEEN, SETTLE, SETTLE_PAST
 from mdm.commands.next_work import Held, look
-from mdm.commands.reports import Handout, Report
+from mdm.commands.reports import Handout, Report, Said
 from mdm.commands.results import Ended
 from mdm.devices.life import Stranger, Unwanted
 from mdm.settings import get_settings
@@ -205,9 +205,15 @@ class Exchange:
         ]
         async with connection.transaction():
             cursor = await connection.execute(SETTLE, (json.dumps(said),), prepare=True)
+            settled = await cursor.fetchall()
+            found = {row[0] for row in settled}
+            if late := [one for one in said if one["n"] not in found and one["state"] == Said.DONE]:
+                cursor = await connection.execute(SETTLE_PAST, (json.dumps(late),), prepare=True)
+                settled += await cursor.fetchall()
             ended = [
                 Ended(device_id, kind, done, reports[number].inventory)
-                for number, device_id, kind, done in await cursor.fetchall()
+                for number, device_id, kind, done in settled
+                if kind is not None
             ]
             if ended:
                 stale = await results.apply(connection, ended)

@@ -16,7 +16,7 @@ SESSION: Final = "interval '1 minute'"
 although this one began a while ago. Otherwise an unlocked tablet would get one of two such orders and then wait."""
 _NOT_OPEN: Final = "IN ('held', 'done', 'failed', 'expired', 'cancelled', 'superseded')"
 
-SETTLE: Final = f"""
+_SAID: Final = """
 WITH said AS MATERIALIZED (
     SELECT s.n, s.id, s.state, s.error, s.result, e.device_id, e.epoch
     FROM jsonb_to_recordset(%s::jsonb)
@@ -29,7 +29,19 @@ WITH said AS MATERIALIZED (
         SELECT e.device_id, e.epoch FROM enrollment e
         WHERE e.device_id = i.device_id AND e.status = 'active' AND e.udid = s.name OFFSET 0
     ) e ON true
-), settled AS (
+)"""
+"""What tablets report, as far as a valid identity of an enrolled tablet says it of itself."""
+_LATE: Final = """
+    UPDATE {table} c SET result = coalesce(said.result, '{{}}')
+    FROM said
+    WHERE c.id = said.id AND c.id = ANY (ARRAY (SELECT id FROM said))
+        AND c.device_id = said.device_id AND c.epoch = said.epoch AND said.state = 'done'
+        AND c.state IN ('expired', 'cancelled', 'superseded') AND c.delivered_at IS NOT NULL AND c.result IS NULL
+    RETURNING said.n, c.device_id, c.id, c.kind, c.state
+"""
+_LATE_NOTE: Final = "the tablet had done it all the same"
+
+SETTLE: Final = f"""{_SAID}, settled AS (
     UPDATE command c SET
         state = said.state,
         ended_at = CASE WHEN said.state <> 'not_now' THEN now() END,
@@ -42,18 +54,11 @@ WITH said AS MATERIALIZED (
         AND c.device_id = said.device_id AND c.epoch = said.epoch AND NOT c.state {_NOT_OPEN}
         AND NOT (c.state = 'not_now' AND said.state = 'not_now')
     RETURNING said.n, c.device_id, c.id, c.kind, c.state
-), late AS (
-    UPDATE command c SET result = coalesce(said.result, '{{}}')
-    FROM said
-    WHERE c.id = said.id AND c.id = ANY (ARRAY (SELECT id FROM said))
-        AND c.device_id = said.device_id AND c.epoch = said.epoch AND said.state = 'done'
-        AND c.state IN ('expired', 'cancelled', 'superseded') AND c.delivered_at IS NOT NULL AND c.result IS NULL
-    RETURNING said.n, c.device_id, c.id, c.kind, c.state
-), logged AS (
+), late AS ({_LATE.format(table="command")}), logged AS (
     INSERT INTO command_event (command_id, state, note)
     SELECT id, state, '' FROM settled
     UNION ALL
-    SELECT id, state, 'the tablet had done it all the same' FROM late
+    SELECT id, state, '{_LATE_NOTE}' FROM late
 ), profiled AS (
     UPDATE device_profile p SET
         installed = CASE WHEN said.state = 'done' THEN p.wanted ELSE p.installed END,
@@ -64,21 +69,35 @@ WITH said AS MATERIALIZED (
     WHERE p.device_id = said.device_id AND p.device_id = ANY (ARRAY (SELECT device_id FROM said))
         AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
         AND NOT (p.wanted IS NULL AND (said.state = 'done' OR (said.state = 'failed' AND p.installed IS NULL)))
+    RETURNING said.n, p.device_id
 ), removed AS (
     DELETE FROM device_profile p USING said
     WHERE p.device_id = said.device_id AND p.device_id = ANY (ARRAY (SELECT device_id FROM said))
         AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
         AND p.wanted IS NULL AND (said.state = 'done' OR (said.state = 'failed' AND p.installed IS NULL))
+    RETURNING said.n, p.device_id
 )
 SELECT n, device_id, kind, state = 'done' AS done FROM settled
 UNION ALL
 SELECT n, device_id, kind, true FROM late
+UNION ALL
+SELECT n, device_id, NULL, true FROM profiled
+UNION ALL
+SELECT n, device_id, NULL, true FROM removed
 """
 """Compare-and-set: a tablet ends only what is open, its own, and of its own epoch; everything else is a no-op.
 
-Returns (n, device id, kind, done) of what took effect. A late acknowledgement of what was cancelled after delivery
-leaves the state alone, yet its effect on the tablet is real, so it is returned too, once.
+Returns (n, device id, kind, done) of what took effect; the kind is NULL where it was a profile. A late acknowledgement
+of what was cancelled after delivery leaves the state alone, yet its effect on the tablet is real, so it is returned
+too, once.
 """
+
+SETTLE_PAST: Final = f"""{_SAID}, late AS ({_LATE.format(table="command_past")}), logged AS (
+    INSERT INTO command_event (command_id, state, note) SELECT id, state, '{_LATE_NOTE}' FROM late
+)
+SELECT n, device_id, kind, true FROM late
+"""
+"""The same for what `SETTLE` did not find: a late acknowledgement of a command whose row has gone to the past."""
 
 LOOK: Final = f"""
 SELECT asked.n, CASE

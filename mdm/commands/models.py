@@ -1,8 +1,8 @@
-"""Tables of commands and of desired state. All SQL of these tables is in `queue`, `exchange` and `artifacts`."""
+"""Tables of commands and of desired state. All SQL of these tables is in this room's modules."""
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import (
@@ -14,10 +14,13 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    PrimaryKeyConstraint,
     SmallInteger,
     String,
+    Table,
     Uuid,
     func,
+    inspect,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -52,7 +55,7 @@ _LIVE_SQL = "state IN ('held', 'queued', 'sent', 'delivered', 'not_now')"
 
 
 class Command(SQLModel, table=True):
-    """One thing asked of one tablet once; its id is the CommandUUID on the wire."""
+    """One thing asked of one tablet once; its id is the CommandUUID on the wire. What ended lately is here too."""
 
     __tablename__ = "command"
     __table_args__ = (
@@ -60,6 +63,7 @@ class Command(SQLModel, table=True):
         Index("command_live_key", "device_id", "dedupe_key", unique=True, postgresql_where=text(_LIVE_SQL)),
         Index("command_live_expiry", "expires_at", postgresql_where=text(_LIVE_SQL)),
         Index("command_history", "device_id", "id"),
+        Index("command_approval", "approval_id", postgresql_where=text("approval_id IS NOT NULL")),
     )
 
     id: UUID | None = Field(default=None, sa_column=Column(Uuid, primary_key=True, server_default=text("uuidv7()")))
@@ -75,7 +79,7 @@ class Command(SQLModel, table=True):
     expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
     created_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("operator.id")))
-    approval_id: UUID | None = Field(default=None, sa_column=Column(Uuid, ForeignKey("approval.id"), index=True))
+    approval_id: UUID | None = Field(default=None, sa_column=Column(Uuid, ForeignKey("approval.id")))
     sent_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     delivered_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
@@ -86,13 +90,31 @@ class Command(SQLModel, table=True):
     result: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
 
 
+COMMAND_PAST: Final = Table(
+    "command_past",
+    SQLModel.metadata,
+    *(
+        Column(column.name, column.type, nullable=column.nullable and column.name != "ended_at")
+        for column in inspect(Command).local_table.columns
+    ),
+    PrimaryKeyConstraint("id", "ended_at"),
+    Index("command_past_device", "device_id", "id"),
+    Index("command_past_kind", "kind", "id"),
+    Index("command_past_state", "state", "id", postgresql_where=text("state <> 'done'")),
+    postgresql_partition_by="RANGE (ended_at)",
+)
+"""Commands that ended a while ago, in the same columns, by month of their end (`history`)."""
+
+
 class CommandEvent(SQLModel, table=True):
-    """One transition of one command; append-only."""
+    """One transition of one command; append-only, by month. Nothing points at it, so the table has no key."""
 
     __tablename__ = "command_event"
+    __table_args__ = {"postgresql_partition_by": "RANGE (at)"}
+    __mapper_args__ = {"primary_key": ["id"]}
 
-    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
-    command_id: UUID = Field(sa_column=Column(Uuid, ForeignKey("command.id"), nullable=False, index=True))
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False))
+    command_id: UUID = Field(sa_column=Column(Uuid, nullable=False, index=True))
     at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
     state: CommandState = Field(sa_column=Column(String(16), nullable=False))
     note: str = Field(default="", sa_column=Column(String(200), nullable=False, server_default=""))

@@ -17,6 +17,7 @@ from mdm import jobs
 from mdm.audit import chain
 from mdm.auth import Principal, Role, Scope
 from mdm.commands import decisions
+from mdm.commands.history import ANY
 from mdm.commands.kinds import FACTS, Kind
 from mdm.commands.models import LIVE_STATES, OPEN_STATES, Command, CommandEvent, CommandState
 from mdm.devices.models import Device, Lane
@@ -106,7 +107,7 @@ def cancel(session: Session, principal: Principal, command_id: UUID) -> Command:
         note=f"by {principal.actor}",
         ended_at=func.now(),
     )
-    session.refresh(command)
+    command = find(session, principal.scope, command_id)
     if not moved and command.state != CommandState.CANCELLED:
         if command.state == CommandState.DELIVERED:
             raise Conflict("the tablet has been handed this command; it may have carried it out")
@@ -119,11 +120,11 @@ def cancel(session: Session, principal: Principal, command_id: UUID) -> Command:
 
 
 def find(session: Session, scope: Scope, command_id: UUID) -> Command:
-    """Return one command of a tablet in scope, or raise `NotFound`."""
+    """Return one command of a tablet in scope, live or past, or raise `NotFound`."""
     statement = (
-        select(Command)
-        .join(Device, col(Device.id) == Command.device_id)
-        .where(Command.id == command_id, scope.covers(col(Device.school_id)))
+        select(ANY)
+        .join(Device, col(Device.id) == col(ANY.device_id))
+        .where(col(ANY.id) == command_id, scope.covers(col(Device.school_id)))
         .execution_options(populate_existing=True)
     )
     command = session.exec(statement).first()

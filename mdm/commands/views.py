@@ -12,8 +12,9 @@ from sqlmodel import Session, col, select
 from mdm.auth import Role, Scope
 from mdm.auth.models import Operator
 from mdm.commands import decisions
+from mdm.commands.history import ANY
 from mdm.commands.kinds import FACTS, Kind, safety_of
-from mdm.commands.models import Command, CommandEvent, CommandState
+from mdm.commands.models import LIVE_STATES, Command, CommandEvent, CommandState
 from mdm.commands.transitions import shown_arguments
 from mdm.devices.models import Device, Lane
 from mdm.errors import NotFound
@@ -88,31 +89,32 @@ class ApprovalLine(BaseModel):
 def command_lines(
     session: Session, scope: Scope, wanted: CommandFilter, *, before: UUID | None, limit: int
 ) -> list[CommandLine]:
-    """List commands of tablets in scope, newest first."""
-    statement = _commands(scope).order_by(col(Command.id).desc()).limit(limit)
+    """List commands of tablets in scope, newest first, live and past; what is live is not sought in the past."""
+    source = Command if wanted.state in LIVE_STATES else ANY
+    statement = _commands(scope, source).order_by(col(source.id).desc()).limit(limit)
     for column, value in (
-        (col(Command.device_id), wanted.device_id),
+        (col(source.device_id), wanted.device_id),
         (col(Device.serial), wanted.serial.strip().upper() if wanted.serial else None),
-        (col(Command.state), wanted.state.value if wanted.state else None),
-        (col(Command.kind), wanted.kind.value if wanted.kind else None),
+        (col(source.state), wanted.state.value if wanted.state else None),
+        (col(source.kind), wanted.kind.value if wanted.kind else None),
     ):
         if value is not None:
             statement = statement.where(column == value)
     if before is not None:
-        statement = statement.where(col(Command.id) < before)
+        statement = statement.where(col(source.id) < before)
     return [_line(*row) for row in session.execute(statement)]
 
 
 def lines_of(session: Session, command_ids: Sequence[UUID]) -> dict[UUID, CommandLine]:
     """Return the lines of commands that the caller was just given, by id."""
-    statement = _commands(Scope(all_schools=True)).where(col(Command.id).in_(command_ids))
+    statement = _commands(Scope(all_schools=True), ANY).where(col(ANY.id).in_(command_ids))
     lines = [_line(*row) for row in session.execute(statement)]
     return {line.id: line for line in lines}
 
 
 def command_detail(session: Session, scope: Scope, role: Role, command_id: UUID) -> CommandDetail:
     """Return one command with its timeline; `NotFound` outside scope. Viewers see no location."""
-    row = session.execute(_commands(scope).where(col(Command.id) == command_id)).first()
+    row = session.execute(_commands(scope, ANY).where(col(ANY.id) == command_id)).first()
     if row is None:
         raise NotFound("there is no such command")
     command: Command = row[0]
@@ -128,11 +130,11 @@ def command_detail(session: Session, scope: Scope, role: Role, command_id: UUID)
     )
 
 
-def _commands(scope: Scope) -> Any:
+def _commands(scope: Scope, source: type[Command]) -> Any:
     return (
-        sa_select(Command, col(Device.serial), col(Device.control_number), col(Operator.name))
-        .join(Device, col(Device.id) == col(Command.device_id))
-        .outerjoin(Operator, col(Operator.id) == col(Command.created_by))
+        sa_select(source, col(Device.serial), col(Device.control_number), col(Operator.name))
+        .join(Device, col(Device.id) == col(source.device_id))
+        .outerjoin(Operator, col(Operator.id) == col(source.created_by))
         .where(scope.covers(col(Device.school_id)))
         .execution_options(populate_existing=True)
     )

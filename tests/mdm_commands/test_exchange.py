@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mdm import db
 from mdm.apple.encode import command as encode_command
-from mdm.commands import exchange, exchange_sql, profile_work, results
+from mdm.commands import exchange, exchange_sql, history, profile_work, results
 from mdm.commands.kinds import FACTS, Kind
 from mdm.commands.models import ProfileStatus
 from mdm.commands.profile_work import Held, Rest, Step, next_step
@@ -98,6 +99,7 @@ def untouched(postgres_server: Postgres, template: str) -> Iterator[psycopg.Conn
     [
         (exchange_sql.LOOK, "bytea, text, text", {"wakeup_pkey", "command_open"}),
         (exchange_sql.SETTLE, "jsonb", {"command_pkey", "device_profile_pkey"}),
+        (exchange_sql.SETTLE_PAST, "jsonb", {"device_identity_pkey", "command_past_default_"}),
         (exchange_sql.HAND, "uuid[], bigint[]", {"command_pkey", "wakeup_pkey"}),
         (exchange_sql.REST, "bigint[], bigint[], boolean[]", {"wakeup_pkey", "command_open"}),
         (exchange_sql.SEEN, "bytea[], double precision", {"device_identity_pkey", "enrollment_pkey"}),
@@ -209,3 +211,31 @@ def test_two_reports_of_one_tablet_keep_their_order(connection: psycopg.Connecti
     said = [Report(report.identity, report.name, what, command_id) for what in (Said.NOT_NOW, Said.DONE, Said.DONE)]
     asyncio.run(_ask(*said))
     assert connection.execute("SELECT state, not_now_count FROM command").fetchone() == ("done", 1)
+
+
+def test_a_late_acknowledgement_of_a_moved_command_still_counts_once(connection: psycopg.Connection) -> None:
+    """Cancelled after delivery, moved to the past, then done all the same: the tablet is in lost mode, and it is noted.
+
+    Once; and what had ended before it moved stays as it was, whatever is said of it again.
+    """
+    device_id, report = _enrolled(connection, 1)
+    late = _order(connection, device_id)
+    connection.execute("UPDATE command SET dedupe_key = 'other'")
+    over = _order(connection, device_id)
+    connection.execute(
+        "UPDATE command SET kind = 'lost_mode_on', delivered_at = now(), ended_at = now() - interval '3 days',"
+        " state = CASE id WHEN %s THEN 'cancelled' ELSE 'done' END",
+        (late,),
+    )
+    with db.transaction() as session:
+        assert history.move_ended(session, limit=9).count == 2
+    for _ in range(2):
+        for command_id in (late, over):
+            said = Report(report.identity, report.name, Said.DONE, command_id, result={"x": 1})
+            assert asyncio.run(_ask(said)) == [None]
+    rows = dict(connection.execute("SELECT id, (state, result)::text FROM command_past").fetchall())
+    assert rows == {late: '(cancelled,"{""x"": 1}")', over: "(done,)"}
+    assert connection.execute("SELECT lost_mode FROM enrollment").fetchone() == (True,)
+    assert connection.execute("SELECT command_id, state, note <> '' FROM command_event").fetchall() == [
+        (late, "cancelled", True)
+    ]

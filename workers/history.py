@@ -1,0 +1,42 @@
+"""Keeps the hot table small: ended commands go into months, the oldest months go. Short transactions; sends nothing."""
+
+import time
+from collections import Counter
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from mdm import db
+from mdm.commands import history
+from mdm.settings import get_settings
+
+_log = structlog.get_logger(__name__)
+
+BATCH: Final = 1000
+_BUDGET_S: Final = 20.0
+"""A round ends after this, well before the task's time limit; the next takes up the rest."""
+
+
+def keep(*, batch: int = BATCH, budget_s: float = _BUDGET_S) -> Counter[str]:
+    """Do one round and return what was done. May be killed anywhere, and run twice at once."""
+    done: Counter[str] = Counter()
+    try:
+        with db.transaction() as session:
+            done["made"] = len(history.make_parts(session))
+        with db.transaction() as session:
+            done["dropped"] = len(history.drop_old(session, months=get_settings().history_months))
+    except OperationalError as error:  # somebody reads a month for long: it goes another time, and rows have a place
+        _log.warning("history_parts_busy", error=type(error.orig).__name__)
+    until = time.monotonic() + budget_s
+    after = None
+    while time.monotonic() < until:
+        with db.transaction() as session:
+            moved = history.move_ended(session, after=after, limit=batch)
+        done["moved"] += moved.count
+        after = moved.last
+        if moved.count < batch:
+            break
+    if done.total():
+        _log.info("history", counts=dict(done))
+    return done
