@@ -20,7 +20,7 @@ from simulator.tablets.device import Device
 from simulator.tablets.enlisting import Papers
 from simulator.tablets.enrolling import Refused
 from simulator.tablets.ipad import Directory, IPad, Status
-from simulator.tablets.journal import Event, Journal, executed_twice
+from simulator.tablets.journal import Event, Journal, Tally, executed_twice
 from simulator.tablets.keys import Keys
 from simulator.tablets.profile import BadProfile
 from simulator.web import Client, Unreachable
@@ -65,12 +65,15 @@ class Fleet:
         journal: TextIO | None = None,
         keeps: frozenset[Event] | None = None,
         proxied: bool = False,
+        client: Client | None = None,
     ) -> None:
         """`keeps`: the events that journals keep, all if absent. `proxied`: speak as behind a proxy that ends TLS."""
         self.tablets: dict[str, IPad] = {}
         self.directory: Directory = {}
         self.cloud = ApnsCloud(pki, on_push=self._on_push)
-        self.client = Client(connections=connections)
+        self.client = client or Client(connections=connections)
+        self.tally: Tally = Counter()
+        """What all tablets together have done, also what their journals do not keep."""
         self._behaviour = behaviour or Behaviour()
         self._seed = seed
         self._journal = journal
@@ -99,7 +102,7 @@ class Fleet:
             self.client,
             keys=self._keys,
             directory=self.directory,
-            journal=Journal(device.serial, self._journal, keeps=self._keeps),
+            journal=Journal(device.serial, self._journal, keeps=self._keeps, tally=self.tally),
             behaviour=behaviour or self._behaviour,
             seed=self._seed,
             proxied=self._proxied,

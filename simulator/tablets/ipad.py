@@ -111,6 +111,11 @@ class IPad:
                     await self._send(now, now.profile.check_in_url, message, faults=False)
             self._forget("checked out")
 
+    async def say(self, message: dict[str, Any], *, url: str | None = None) -> Response:
+        """Send one message of the caller's choice and return the answer; what it holds is not heeded."""
+        now = self._present()
+        return await self._send(now, url or now.profile.server_url, message | {"UDID": self.device.udid})
+
     # Reachability.
 
     def push(self, magic: str) -> None:

@@ -53,18 +53,32 @@ class Entry:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
+Tally = Counter[tuple[Event, str, str]]
+"""How often what happened: event, kind, and the status of what was carried out."""
+
+
 class Journal:
     """One tablet's journal; `out` gets each line as JSON too. Only events in `keeps` are kept, all if absent."""
 
-    def __init__(self, serial: str, out: TextIO | None = None, *, keeps: frozenset[Event] | None = None) -> None:
+    def __init__(
+        self,
+        serial: str,
+        out: TextIO | None = None,
+        *,
+        keeps: frozenset[Event] | None = None,
+        tally: Tally | None = None,
+    ) -> None:
         self.serial = serial
         self.entries: list[Entry] = []
         self._keeps = keeps
+        self._tally = tally
         self._out = out
         self._waiting: list[asyncio.Future[None]] = []
 
     def write(self, event: Event, epoch: int, *, command: str = "", kind: str = "", **detail: Any) -> None:
         """Add a line."""
+        if self._tally is not None:
+            self._tally[event, kind, detail.get("status", "")] += 1
         if self._keeps is not None and event not in self._keeps:
             return
         entry = Entry(time.time(), self.serial, event, epoch, command, kind, detail)
