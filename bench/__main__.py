@@ -13,6 +13,7 @@ QUICK: Final[dict[str, dict[str, Any]]] = {
     "checkin": {"tablets": 1000, "history": 5, "seconds": 1.0, "rounds": 3},
     "apns": {"pushes": 1500, "rounds": 3},
     "ledger": {"tablets": 1000},
+    "push": {"tablets": 600},
     "manifests": {"tablets": 1000, "schools": 4, "classes": 20, "exceptions": 6, "rounds": 1},
 }
 """Each benchmark is a module of this package with `measure(**sizes) -> dict`; these are the sizes of a quick run."""
