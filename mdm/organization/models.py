@@ -1,8 +1,12 @@
 """Schools, classes and holders. A holder is exactly the items of R-26; the control number stands on the tablet."""
 
+from datetime import datetime
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Column,
+    DateTime,
     ForeignKey,
     Identity,
     LargeBinary,
@@ -10,6 +14,7 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 
@@ -33,6 +38,18 @@ class SchoolClass(SQLModel, table=True):
     school_id: int = Field(sa_column=Column(BigInteger, ForeignKey("school.id"), nullable=False))
     year: int = Field(sa_column=Column(SmallInteger, nullable=False))
     name: str = Field(sa_column=Column(String(32), nullable=False))
+
+
+class SchoolCalendar(SQLModel, table=True):
+    """The district's calendar (no school) or what a school has of its own; `calendar_document` says what is in it."""
+
+    __tablename__ = "school_calendar"
+    __table_args__ = (UniqueConstraint("school_id", postgresql_nulls_not_distinct=True),)
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
+    school_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("school.id")))
+    document: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    updated_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
 
 
 class Holder(SQLModel, table=True):
