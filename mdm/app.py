@@ -27,6 +27,7 @@ from mdm.devices import ledger_endpoints as ledger
 from mdm.errors import MdmError
 from mdm.limits import endpoints as limits
 from mdm.operators import endpoints as operators
+from mdm.organization import calendar_endpoints as calendars
 from mdm.organization import endpoints as organization
 from mdm.settings import get_settings
 from profiles import endpoints as profiles
@@ -38,6 +39,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     operators.router,
     audit.router,
     organization.router,
+    calendars.router,
     limits.router,
     ledger.router,
     devices.router,

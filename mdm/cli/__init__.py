@@ -31,6 +31,7 @@ ROOMS = (
     Room("mdm.cli.rollout", "rollout"),
     Room("mdm.cli.limits", "limits"),
     Room("mdm.cli.ring", "ring"),
+    Room("mdm.cli.calendar", "calendar"),
     Room("mdm.cli.command", "command"),
     Room("mdm.cli.lost", "lost"),
     Room("mdm.cli.wipe", words=("wipe",)),
