@@ -1,0 +1,117 @@
+"""Lost tablets are locked while a rollout to the whole fleet runs at its limits: how long each takes. Prints seconds.
+
+The house and the fleet of `bench.push`, but with the limits that the settings begin with. Once pushes flow, orders for
+lost mode come over the operator API at random moments to random tablets, some of which are just in conversation. Each
+clock starts with the call, before the API has accepted. It stops for `urgent_p99_s` when the push service has taken the
+push (or the tablet, talking already, the order) and for `urgent_executed_p99_s` when the tablet has carried it out, by
+their own journals.
+"""
+
+import json
+import random
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from bench.house import House
+from bench.push import CONNECTIONS, POLICY, populated, until
+from bench.seeding import make_fleet
+from bench.tablets import Line, Tablets
+
+TABLETS = 15_000
+ORDERS = 200
+SECONDS = 60.0
+_GRACE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    serial: str
+    called: float
+    accepted: float
+
+
+def measure(
+    *, tablets: int = TABLETS, orders: int = ORDERS, seconds: float = SECONDS, seed: int | None = None
+) -> dict[str, Any]:
+    """Return both p99 with the medians and worst, and how much of the rollout went on meanwhile."""
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+    print(f"  seed {seed}", file=sys.stderr)
+    chance = random.Random(seed)  # noqa: S311 - which tablets are lost is no secret
+    district = make_fleet(tablets)
+    with populated(district, Line(CONNECTIONS)) as (house, fleet):
+        client = house.client()
+        client.post("/api/v1/policies", {"documents": [POLICY]})
+        client.post("/api/v1/rollouts", {"policy": POLICY["name"], "target": "fleet"})
+        until(lambda: len(fleet.pushed()), min(400, tablets // 4))
+        before = len(fleet.pushed())
+        lost = chance.sample([tablet.serial for tablet in district.tablets], orders)
+        began = time.time()
+        placed = _place(house, lost, [chance.uniform(0, seconds) for _ in lost])
+        going_on = (len(fleet.pushed()) - before) / (time.time() - began)
+        return _judged(fleet, placed) | {"urgent_rollout_pushes_per_s": round(going_on, 1), "urgent_seed": seed}
+
+
+def _place(house: House, serials: Sequence[str], moments: Sequence[float]) -> list[_Order]:
+    """Call the API for each tablet at its moment (seconds from now), as several operators would; return the orders."""
+    client = house.client()
+    ids = {each["serial"]: each["id"] for each in client.each("/api/v1/devices")}
+    began = time.time()
+
+    def one(serial: str, moment: float) -> _Order:
+        threading.Event().wait(max(0.0, began + moment - time.time()))
+        called = time.time()
+        body = {"kind": "lock", "arguments": {"message": "Please return to the school"}}
+        client.post(f"/api/v1/devices/{ids[serial]}/commands", body, once=True)
+        return _Order(serial, called, time.time())
+
+    with ThreadPoolExecutor(8) as operators:
+        in_turn = sorted(zip(serials, moments, strict=True), key=lambda each: each[1])
+        return list(operators.map(lambda each: one(*each), in_turn))
+
+
+def _judged(fleet: Tablets, placed: Sequence[_Order]) -> dict[str, Any]:
+    deadline = time.monotonic() + _GRACE_S
+    while fleet.count("EnableLostMode") < len(placed) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    executed = {each.serial: each.at for each in fleet.executed("EnableLostMode")}
+    missing = [order.serial for order in placed if order.serial not in executed]
+    if missing:
+        raise RuntimeError(f"{len(missing)} of {len(placed)} lost tablets were not locked in {_GRACE_S:.0f} s")
+    pushes: defaultdict[str, list[float]] = defaultdict(list)
+    for push in fleet.pushed():
+        pushes[push.serial].append(push.at)
+    sent = [_first(pushes[each.serial], each.called, executed[each.serial]) - each.called for each in placed]
+    done = [executed[each.serial] - each.called for each in placed]
+    accepted = [each.accepted - each.called for each in placed]
+    return {
+        "urgent_p99_s": _percentile(sent, 0.99),
+        "urgent_executed_p99_s": _percentile(done, 0.99),
+        **_spread("urgent", sent),
+        **_spread("urgent_executed", done),
+        **_spread("urgent_accepted", accepted),
+    }
+
+
+def _first(pushes: Sequence[float], called: float, executed: float) -> float:
+    """When the tablet was reached: by a push after the call, or by the conversation that it was in."""
+    return min([at for at in pushes if at >= called] + [executed])
+
+
+def _spread(name: str, seconds: Sequence[float]) -> Mapping[str, float]:
+    return {f"{name}_p50_s": _percentile(seconds, 0.5), f"{name}_max_s": round(max(seconds), 3)}
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that is not below `share` of all."""
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure()))
