@@ -14,6 +14,8 @@ QUICK: Final[dict[str, dict[str, Any]]] = {
     "apns": {"pushes": 1500, "rounds": 3},
     "ledger": {"tablets": 1000},
     "push": {"tablets": 600},
+    "urgent": {"tablets": 1500, "orders": 20, "seconds": 5.0},
+    "growth": {"small": 500, "large": 2000, "sample": 300},
     "manifests": {"tablets": 1000, "schools": 4, "classes": 20, "exceptions": 6, "rounds": 1},
 }
 """Each benchmark is a module of this package with `measure(**sizes) -> dict`; these are the sizes of a quick run."""

@@ -150,6 +150,11 @@ class House:
         children = Path(f"/proc/{pid}/task/{pid}/children")
         return [pid, *(int(each) for each in children.read_text().split())] if children.exists() else [pid]
 
+    def peak_kilobytes(self, name: str) -> int:
+        """Return the largest resident size that a part (with its children, added up) has had."""
+        lines = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.pids(name)).splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
     def cpu_seconds(self) -> dict[str, float]:
         """Return the processor time that each part has used so far; of PostgreSQL with all its backends."""
         tick = os.sysconf("SC_CLK_TCK")

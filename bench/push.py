@@ -38,7 +38,7 @@ def measure(*, tablets: int = TABLETS, connections: int = CONNECTIONS, door_proc
         before = house.cpu_seconds() | {"simulator": fleet.cpu_seconds()}
         wall = _roll_out(house, fleet, tablets)
         after = house.cpu_seconds() | {"simulator": fleet.cpu_seconds()}
-        requests, pushes, said = fleet.requests(), len(fleet.pushed()), fleet.said()
+        requests, pushes, said = fleet.requests(), fleet.pushes(), fleet.said()
     used = {name: round(seconds - before[name], 1) for name, seconds in after.items()}
     floor = _floor(district, Line(connections), said, requests)
     return {

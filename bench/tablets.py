@@ -45,10 +45,11 @@ class Executed:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """One push that the push service took; `at` in seconds since the epoch."""
+    """One push that the push service took, to a tablet of its fleet or to none ("")."""
 
     serial: str
     at: float
+    """Seconds since the epoch."""
 
 
 class Tablets:
@@ -91,6 +92,10 @@ class Tablets:
     def executed(self, kind: str) -> list[Executed]:
         """Return what tablets have carried out of one kind without error."""
         return cast("list[Executed]", self._ask("executed", kind))
+
+    def pushes(self) -> int:
+        """How many pushes the push service has delivered."""
+        return int(self._ask("pushes"))
 
     def pushed(self) -> list[Pushed]:
         """Return what the push service has delivered, in order."""
@@ -194,8 +199,12 @@ class _Process:
             if entry.detail["status"] == "Acknowledged"
         ]
 
+    async def pushes(self) -> int:
+        return sum(each.delivered for each in self.fleet.cloud.journal)
+
     async def pushed(self) -> list[Pushed]:
-        return [Pushed(self._by_token[each.token], each.wall) for each in self.fleet.cloud.journal if each.delivered]
+        journal = self.fleet.cloud.journal
+        return [Pushed(self._by_token.get(each.token, ""), each.wall) for each in journal if each.delivered]
 
     async def summary(self) -> dict[str, Any]:
         return self.fleet.summary()

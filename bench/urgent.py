@@ -48,12 +48,12 @@ def measure(
         client = house.client()
         client.post("/api/v1/policies", {"documents": [POLICY]})
         client.post("/api/v1/rollouts", {"policy": POLICY["name"], "target": "fleet"})
-        until(lambda: len(fleet.pushed()), min(400, tablets // 4))
-        before = len(fleet.pushed())
+        until(fleet.pushes, min(400, tablets // 4))
+        before = fleet.pushes()
         lost = chance.sample([tablet.serial for tablet in district.tablets], orders)
         began = time.time()
         placed = _place(house, lost, [chance.uniform(0, seconds) for _ in lost])
-        going_on = (len(fleet.pushed()) - before) / (time.time() - began)
+        going_on = (fleet.pushes() - before) / (time.time() - began)
         return _judged(fleet, placed) | {"urgent_rollout_pushes_per_s": round(going_on, 1), "urgent_seed": seed}
 
 
