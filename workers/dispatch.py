@@ -15,25 +15,32 @@ import structlog
 
 from mdm import db, jobs
 from mdm.commands import waking
-from mdm.devices import wakeups
+from mdm.devices import turns, wakeups
 from mdm.devices.models import Lane
+from mdm.devices.turns import Turn
 from mdm.devices.wakeups import Claim, Result, Verdict
 from mdm.platform import Platform
 from mdm.settings import get_settings
 from mdm.transports import WAKEABLE, transport_of
-from workers.throttle import Throttle, connect
+from workers import places
+from workers.current import Current
+from workers.orders import Wish
+from workers.throttle import Decision, Room, Rooms, Throttle, Ticket, connect
 
 _log = structlog.get_logger(__name__)
 
 BATCH: Final = 200
-_SMALL_BATCH: Final = 20
 LEASE_S: Final = 60.0
 """Longer than a push can take at worst (mdm.apple.apns.Gateway's timeouts)."""
 BUDGET_S: Final = 20.0
 """A drain ends after this and rings for the next, so that a worker can stop and tasks stay short."""
 _NEAR_S: Final = 2.0
 """A drain waits for what falls due this soon instead of ending."""
-_LONGEST_DEFER_S: Final = 300.0
+_LEAST_NAP_S: Final = 0.02
+_LONGEST_NAP_S: Final = 1.0
+"""No drain rests longer: limits may have changed."""
+_OWN_WAIT_S: Final = 10.0
+"""A tablet that was woken too often just now comes up again after this at the latest."""
 _BROKEN_PAUSE_S: Final = 60.0
 _URGENT_PAUSE_S: Final = 5.0
 """Urgent work tries again this soon at the latest, whatever the push service asks for."""
@@ -47,6 +54,12 @@ _OUTAGE_S: Final = 1.0
 _LONGEST_OUTAGE_S: Final = 60.0
 """The same for a service that cannot be reached at all."""
 
+_SHORT_S: Final = 0.1
+"""How long a school is left out whose tablets another worker has just taken."""
+
+_heavy: dict[tuple[Lane, int], float] = {}
+_barren: dict[tuple[Lane, int], float] = {}
+"""Until when (monotonic) only what weighs nothing is claimed of a school, and nothing at all."""
 _strikes: Counter[tuple[Lane, Platform]] = Counter()
 _running: defaultdict[Lane, threading.Lock] = defaultdict(threading.Lock)
 _rung: defaultdict[Lane, threading.Event] = defaultdict(threading.Event)
@@ -59,8 +72,7 @@ last_drained: dict[Lane, float] = {}
 @lru_cache(maxsize=1)
 def throttle() -> Throttle:
     """The throttle of this process."""
-    settings = get_settings()
-    return Throttle(connect(settings.redis_url), settings.throttle)
+    return Throttle(connect(get_settings().redis_url), Current())
 
 
 def drain(lane: Lane, *, budget_s: float = BUDGET_S) -> Counter[str]:
@@ -83,12 +95,12 @@ def drain(lane: Lane, *, budget_s: float = BUDGET_S) -> Counter[str]:
 
 
 def _drain(lane: Lane, until: float, tally: Counter[str]) -> None:
-    limit = BATCH
     while True:
         last_drained[lane] = time.monotonic()
-        batch = wake_batch(lane, limit=limit)
+        batch, nap = _wake(lane, BATCH)
         tally.update(batch)
-        limit, nap = _pace(batch, limit)
+        if batch and nap == 0.0 and time.monotonic() < until and not stopping.is_set():
+            continue  # it was full: more is due for certain
         with db.transaction() as session:
             wait = wakeups.next_due(session, lane)
             if wait is not None and wait <= _NEAR_S and time.monotonic() >= until:
@@ -96,59 +108,148 @@ def _drain(lane: Lane, until: float, tally: Counter[str]) -> None:
         held = max(throttle().paused_for(lane, platform) for platform in WAKEABLE)
         if wait is None or wait > _NEAR_S or held > _NEAR_S or time.monotonic() >= until:
             return
-        if stopping.wait(min(max(wait, held, nap), 1.0)):
+        if _rested(lane, min(max(wait, held, nap), _LONGEST_NAP_S)):
             return
 
 
-def _pace(batch: Counter[str], limit: int) -> tuple[int, float]:
-    """How many to lease next, and seconds to rest first: while permits are scarce, leasing many gives many back."""
-    refused = batch["throttled"]
-    gone = batch.total() - refused
-    if refused <= gone:
-        return min(BATCH, 2 * limit), 0.0 if gone >= limit else 0.02
-    return (min(BATCH, max(_SMALL_BATCH, 2 * gone)) if gone else BATCH), 0.1
+def _rested(lane: Lane, seconds: float) -> bool:
+    """Rest, but get up for a hint of new work; returns True when this process is to end."""
+    until = time.monotonic() + seconds
+    while not stopping.is_set():
+        left = until - time.monotonic()
+        if left <= 0:
+            return False
+        if _rung[lane].wait(min(left, 0.2)):
+            _rung[lane].clear()
+            return stopping.wait(_LEAST_NAP_S)
+    return True
 
 
 def wake_batch(lane: Lane, *, limit: int = BATCH) -> Counter[str]:
     """Take one batch of a lane from lease to settle."""
+    return _wake(lane, limit)[0]
+
+
+def _wake(lane: Lane, limit: int) -> tuple[Counter[str], float]:
+    """Take one batch from lease to settle; also returns seconds to rest before the next, 0 when it was full."""
     tally: Counter[str] = Counter()
     if all(throttle().paused_for(lane, platform) > 0 for platform in WAKEABLE):
-        return tally
-    with db.transaction() as session:
-        claims = wakeups.claim_due(session, lane, limit=limit, lease_s=LEASE_S)
+        return tally, _LEAST_NAP_S
+    claims, nap = _claimed(lane, limit)
     if not claims:
-        return tally
-    granted, waits = _throttled(lane, claims)
-    if waits:
+        return tally, max(nap, _LEAST_NAP_S)
+    wishes = [Wish(claim.device_id, claim.school_id, claim.platform, claim.payload_bytes) for claim in claims]
+    decision = throttle().ask(lane, wishes)
+    granted = [claim for claim, yes in zip(claims, decision.granted, strict=True) if yes]
+    if len(granted) < len(claims):
+        _turn_away(lane, claims, decision)
+        tally["throttled"] = len(claims) - len(granted)
+        nap = max(nap, _LEAST_NAP_S, 0.0 if granted else min(_SHORT_S, *decision.waits))
+    if granted:
+        _send(lane, granted, decision.ticket, tally)
+    return tally, nap
+
+
+def _claimed(lane: Lane, limit: int) -> tuple[list[Claim], float]:
+    """Lease what there is room for; also returns seconds until there may be room again, 0 when all had room.
+
+    Urgent work is leased as it comes. For the rest it is asked first how much room each school has, because to lease
+    and give back costs as much as to send.
+    """
+    if lane is Lane.URGENT:
         with db.transaction() as session:
-            wakeups.defer(session, waits)
-        tally["throttled"] = len(waits)
+            claims = wakeups.claim_due(session, lane, limit=limit, lease_s=LEASE_S)
+        return claims, 0.0 if len(claims) == limit else _LEAST_NAP_S
+    with db.transaction() as session:
+        schools = turns.waiting(session, lane)
+    if not schools:
+        return [], 0.0
+    places.tidy(throttle())
+    rooms = throttle().rooms(lane, schools, WAKEABLE)
+    dealt = _dealt(lane, schools, rooms, limit)
+    if not dealt:
+        return [], max(rooms.wait, rooms.pace)
+    with db.transaction() as session:
+        claims = turns.claim(session, lane, dealt, lease_s=LEASE_S)
+    _note_barren(lane, dealt, claims)
+    # Less room than one batch: rest until a good part of it is there again, instead of going for each permit.
+    total = sum(turn.count for turn in dealt)
+    used_up = total < limit and len(claims) >= total
+    return claims, max(rooms.wait, rooms.pace) if used_up else 0.0
+
+
+def _dealt(lane: Lane, schools: Sequence[int], rooms: Rooms, limit: int) -> list[Turn]:
+    """Deal what there is room for to the schools that wait, in equal shares, so that none waits for another."""
+    now = time.monotonic()
+    left = min(limit, rooms.total)
+    open_ = {
+        school: rooms.schools[school].count
+        for school in schools
+        if rooms.schools[school].count > 0 and _barren.get((lane, school), 0.0) <= now
+    }
+    counts = dict.fromkeys(open_, 0)
+    while left > 0 and (able := [school for school in open_ if counts[school] < open_[school]]):
+        share = max(1, left // len(able))
+        for school in able:
+            more = min(share, open_[school] - counts[school], left)
+            counts[school] += more
+            left -= more
+    return [_turn(lane, school, count, rooms.schools[school]) for school, count in counts.items() if count]
+
+
+def _turn(lane: Lane, school: int, count: int, room: Room) -> Turn:
+    heavy_waits = _heavy.get((lane, school), 0.0) > time.monotonic()
+    return Turn(school, count, room.bytes, 1 if heavy_waits else room.below)
+
+
+def _note_barren(lane: Lane, dealt: Sequence[Turn], claims: Sequence[Claim]) -> None:
+    """Leave schools out for a moment that gave nothing: what waits there is too heavy now, or another worker has it.
+
+    Else they would be dealt, again and again, what others could use.
+    """
+    now = time.monotonic()
+    gave = {claim.school_id for claim in claims}
+    for turn in dealt:
+        if turn.school_id not in gave:
+            until = now + (_SHORT_S if turn.below is None else _LONGEST_NAP_S)
+            heavy_until = _heavy.get((lane, turn.school_id), 0.0)
+            _barren[lane, turn.school_id] = heavy_until if heavy_until > now else until
+
+
+def _turn_away(lane: Lane, claims: Sequence[Claim], decision: Decision) -> None:
+    """Give back what got no permit, at its old place in the queue.
+
+    A school whose next payload must wait for bytes or for a place is passed over so long, but for what weighs nothing.
+    A tablet that was itself woken too often is put off: for it, the others had room.
+    """
+    back, waits = [], []
+    for claim, yes, wait, own in zip(claims, decision.granted, decision.waits, decision.own, strict=True):
+        if yes:
+            continue
+        if own:
+            waits.append((claim, min(wait, _OWN_WAIT_S)))
+            continue
+        back.append(claim)
+        if claim.payload_bytes:
+            _heavy[lane, claim.school_id] = time.monotonic() + min(wait, _LONGEST_NAP_S)
+    with db.transaction() as session:
+        wakeups.defer(session, waits)
+        turns.give_back(session, back)
+
+
+def _send(lane: Lane, granted: Sequence[Claim], ticket: Ticket | None, tally: Counter[str]) -> None:
+    """Send what was granted, tell the throttle at once, and settle."""
+    results: list[tuple[Claim, Result]] = []
     for platform, group in _by_platform(granted).items():
-        results = list(zip(group, transport_of(platform).wake(group), strict=True))
-        with db.transaction() as session:
-            woken = wakeups.settle(session, results)
-            waking.mark_sent(session, woken)
-        _heed(lane, platform, results)
-        tally.update(result.verdict.value for _, result in results)
-    return tally
-
-
-def _throttled(lane: Lane, claims: Sequence[Claim]) -> tuple[list[Claim], list[tuple[Claim, float]]]:
-    """Split into what may go now and what must wait, with seconds: spread so that each falls due with its permit."""
-    granted: list[Claim] = []
-    waits: list[tuple[Claim, float]] = []
-    schools: defaultdict[tuple[Platform, int], list[Claim]] = defaultdict(list)
-    for claim in claims:
-        schools[claim.platform, claim.school_id].append(claim)
-    for (platform, school_id), group in schools.items():
-        decision = throttle().ask(lane, platform, school_id, [claim.device_id for claim in group])
-        refused = [claim for claim, yes in zip(group, decision.granted, strict=True) if not yes]
-        granted += [claim for claim, yes in zip(group, decision.granted, strict=True) if yes]
-        waits += [
-            (claim, min(decision.wait + place * decision.interval, _LONGEST_DEFER_S))
-            for place, claim in enumerate(refused)
-        ]
-    return granted, waits
+        results += zip(group, transport_of(platform).wake(group), strict=True)
+    verdicts = {claim.device_id: result.verdict for claim, result in results}
+    throttle().answered(ticket, [verdicts[claim.device_id] is not Verdict.UNSENT for claim in granted])
+    with db.transaction() as session:
+        woken = wakeups.settle(session, results)
+        waking.mark_sent(session, woken)
+    for platform in _by_platform(granted):
+        _heed(lane, platform, [(claim, result) for claim, result in results if claim.platform is platform])
+    tally.update(result.verdict.value for _, result in results)
 
 
 def _by_platform(claims: Iterable[Claim]) -> dict[Platform, list[Claim]]:
@@ -159,13 +260,8 @@ def _by_platform(claims: Iterable[Claim]) -> dict[Platform, list[Claim]]:
 
 
 def _heed(lane: Lane, platform: Platform, results: Sequence[tuple[Claim, Result]]) -> None:
-    """Draw the lane-wide conclusions: permits back for what never left, patience where it was asked for."""
-    unsent: defaultdict[int, list[int]] = defaultdict(list)
-    for claim, result in results:
-        if result.verdict is Verdict.UNSENT:
-            unsent[claim.school_id].append(claim.device_id)
-    for school_id, device_ids in unsent.items():
-        throttle().refund(lane, platform, school_id, device_ids)
+    """Draw the lane-wide conclusions: patience where it was asked for."""
+    unsent = sum(result.verdict is Verdict.UNSENT for _, result in results)
     broken = [result.reason for _, result in results if result.verdict is Verdict.BROKEN]
     if broken:
         _log.error("push_refused_for_all", reason=broken[0], lane=lane.name.lower(), count=len(broken))
@@ -173,7 +269,7 @@ def _heed(lane: Lane, platform: Platform, results: Sequence[tuple[Claim, Result]
             throttle().pause(each, platform, _BROKEN_PAUSE_S)
         return
     later = [result for _, result in results if result.verdict is Verdict.LATER]
-    if unsent and sum(map(len, unsent.values())) == len(results):
+    if unsent and unsent == len(results):
         longest, asked, first, reason = _LONGEST_OUTAGE_S, 0.0, _OUTAGE_S, results[0][1].reason
     elif len(later) * _BUSY_SHARE >= len(results):
         asked = max(result.retry_after or 0.0 for result in later)

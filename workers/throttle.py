@@ -1,255 +1,304 @@
-"""How fast tablets are woken: a chain of buckets (fleet, provider, school, device), decided at once on Valkey's clock.
+"""How fast tablets are woken: asks Valkey for whole batches at once, and tells it what became of them.
 
-The arithmetic is GCRA: a bucket admits at most rate * t + burst in any window of t seconds. It never waits and never
-sends. What may happen without Valkey is decided here too: nothing in bulk, little otherwise, all that is urgent.
+It never waits and never sends. What may happen without Valkey is decided here too: nothing in bulk, little otherwise,
+all that is urgent.
 """
 
+import json
 import math
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, cast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+from uuid import uuid4
 
 import redis
 import structlog
 
 from mdm.devices.models import Lane
 from mdm.platform import Platform
-from mdm.settings import ThrottleSettings
+from workers import gcra, throttle_script
+from workers.current import Source
+from workers.gcra import Asked, Bucket, Meter
+from workers.orders import OWN, Orders, Wish, pace_s
+from workers.throttle_script import PREFIX
 
 _log = structlog.get_logger(__name__)
 
-_PREFIX: Final = "{tabane.throttle}:"
-"""One hash tag: the keys of a decision live on one node."""
-_BULK_SHARE: Final = 0.5
-"""Bulk may use this part of a bucket's burst, so that it never takes the last permit from normal work."""
-_LOCAL_PER_S: Final = 5.0
-_LOCAL_BURST: Final = 5
+HOLD_S: Final = 12.0
+"""A batch whose asker has died counts as sent after this. A push that takes longer has hung; the bound does not hold
+for it, and that is all: the next ones find the permit used."""
+_LOCAL: Final = Bucket("local", 5.0, 5.0)
 _BLIND_S: Final = 1.0
 """How long Valkey is left alone after it failed to answer."""
+_PLENTY: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
-    """A limit: `rate` permits per second on the long run, `burst` at once. Rate 0 means no limit."""
+class Ticket:
+    """What a batch holds until its outcome is told: of each granted tablet, the meters that paid and its place."""
 
-    name: str
-    rate: float
-    burst: int
-
-    @property
-    def interval_us(self) -> float:
-        """Microseconds one permit costs."""
-        return 1e6 / self.rate
+    batch: str
+    paid: Sequence[Sequence[tuple[str, float]]]
+    places: Sequence[tuple[str, str] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """For each tablet asked about: may it be woken now; seconds until the next permit, and between permits."""
+    """For each tablet asked about: may it be woken now, and if not, seconds until that may be worth another try.
+
+    `own`: it is its own limit that it has to wait for, not one that it shares.
+    """
 
     granted: tuple[bool, ...]
-    wait: float
-    interval: float
+    waits: tuple[float, ...]
+    own: tuple[bool, ...]
+    ticket: Ticket | None = None
 
 
-def room(tat_us: float, now_us: float, bucket: Bucket) -> int:
-    """How many permits a bucket has now; `tat_us` is its theoretical arrival time, both in microseconds."""
-    free = now_us + bucket.burst * bucket.interval_us - max(tat_us, now_us)
-    return max(0, math.floor(free / bucket.interval_us + 1e-9))
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a school may be claimed for: so many tablets, so many bytes, and only payloads below a size; None: any."""
+
+    count: int
+    bytes: float | None = None
+    below: int | None = None
 
 
-def charged(tat_us: float, now_us: float, bucket: Bucket, count: int) -> float:
-    """The bucket's theoretical arrival time after `count` permits; a negative count gives permits back."""
-    return max(tat_us, now_us) + count * bucket.interval_us if count >= 0 else tat_us + count * bucket.interval_us
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What all may be claimed for together and by school; seconds until there is more, and between two looks."""
+
+    total: int
+    schools: Mapping[int, Room]
+    wait: float = 0.0
+    pace: float = 0.0
 
 
-def next_permit_us(tat_us: float, now_us: float, bucket: Bucket) -> float:
-    """Microseconds until the bucket has a permit; 0 when it has one."""
-    return max(0.0, max(tat_us, now_us) + bucket.interval_us - now_us - bucket.burst * bucket.interval_us)
+@dataclass(slots=True)
+class _Local:
+    """What this process knows by itself."""
 
-
-_SCRIPT: Final = """
--- KEYS: the shared buckets, then one bucket per tablet. ARGV: number of shared buckets, then (interval, burst) of each
--- shared bucket, then of the tablets' buckets (interval 0: none). All or nothing over the chain, for each tablet.
-local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-local shared = tonumber(ARGV[1])
-local tats, intervals, bursts = {}, {}, {}
-local room, wait, slowest = math.huge, 0, 0
-for i = 1, shared do
-  intervals[i], bursts[i] = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
-  tats[i] = math.max(tonumber(redis.call('GET', KEYS[i]) or '0'), now)
-  room = math.min(room, math.floor((now + bursts[i] * intervals[i] - tats[i]) / intervals[i] + 1e-9))
-  slowest = math.max(slowest, intervals[i])
-end
-local own_interval, own_burst = tonumber(ARGV[2 * shared + 2]), tonumber(ARGV[2 * shared + 3])
-local flags, granted = {}, 0
-for i = shared + 1, #KEYS do
-  local yes = granted < room
-  if yes and own_interval > 0 then
-    local tat = math.max(tonumber(redis.call('GET', KEYS[i]) or '0'), now)
-    yes = tat + own_interval <= now + own_burst * own_interval
-    if yes then
-      local after = tat + own_interval
-      redis.call('SET', KEYS[i], string.format('%.3f', after), 'PX', math.ceil((after - now) / 1000) + 1000)
-    end
-  end
-  if yes then granted = granted + 1 end
-  flags[#flags + 1] = yes and 1 or 0
-end
-for i = 1, shared do
-  local after = tats[i] + granted * intervals[i]
-  if granted > 0 then
-    redis.call('SET', KEYS[i], string.format('%.3f', after), 'PX', math.ceil((after - now) / 1000) + 1000)
-  end
-  wait = math.max(wait, after + intervals[i] - now - bursts[i] * intervals[i])
-end
-return {flags, string.format('%.0f', wait), string.format('%.0f', slowest)}
-"""
-
-_REFUND: Final = """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-for i = 1, #KEYS do
-  local tat = tonumber(redis.call('GET', KEYS[i]) or '0')
-  local after = tat - tonumber(ARGV[i])
-  if tat > now then
-    if after <= now then redis.call('DEL', KEYS[i])
-    else redis.call('SET', KEYS[i], string.format('%.3f', after), 'KEEPTTL') end
-  end
-end
-return 1
-"""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    blind_until: float = 0.0
+    meter: Meter = field(default_factory=lambda: Meter(0.0, 0.0, 0.0, _LOCAL.rate))
+    paused: dict[str, float] = field(default_factory=dict)
 
 
 class Throttle:
-    """The chain of one process. Thread-safe; Valkey decides, and while it is gone this process does, more tightly."""
+    """The limits of one process. Thread-safe; Valkey decides, and while it is gone this process does, more tightly."""
 
-    def __init__(self, client: redis.Redis, limits: ThrottleSettings) -> None:
+    def __init__(self, client: redis.Redis, source: Source) -> None:
         self._client = client
-        self._limits = limits
-        self._decide = client.register_script(_SCRIPT)
-        self._give_back = client.register_script(_REFUND)
-        self._lock = threading.Lock()
-        self._blind_until = 0.0
-        self._local_tat = 0.0
-        self._paused: dict[str, float] = {}
+        self._source = source
+        self._ask = client.register_script(throttle_script.ASK)
+        self._answered = client.register_script(throttle_script.ANSWERED)
+        self._look = client.register_script(throttle_script.LOOK)
+        self._holders = client.register_script(throttle_script.HOLDERS)
+        self._local = _Local()
 
-    def ask(self, lane: Lane, platform: Platform, school_id: int, device_ids: Sequence[int]) -> Decision:
-        """Ask to wake these tablets of one school. Each is granted by all buckets or by none; the first come first."""
-        if not device_ids:
-            return Decision((), 0.0, 0.0)
+    def rooms(self, lane: Lane, school_ids: Sequence[int], platforms: Iterable[Platform]) -> Rooms:
+        """Return how many wake-ups of each school have room now: a hint for claiming, not a grant."""
+        orders = Orders(lane, *self._source())
+        fleet, providers = orders.fleet(), [orders.provider(platform) for platform in platforms]
+        parts = {
+            school: (orders.school(school), orders.school_bytes(school), orders.downloads(school))
+            for school in school_ids
+        }
         try:
-            return self._ask_valkey(lane, platform, school_id, device_ids)
+            look = self._looked(orders)
         except redis.RedisError as error:
             self._went_blind(error)
-            return self._ask_locally(lane, len(device_ids))
+            return self._local_rooms(lane, school_ids)
+        total = min(look.count(fleet), max(map(look.count, providers), default=0))
+        schools = {
+            school: Room(look.count(count), look.bytes(weight), orders.big_from(school) if look.full(slots) else None)
+            for school, (count, weight, slots) in parts.items()
+        }
+        shared = max(look.wait(fleet), min(map(look.wait, providers), default=0.0))
+        wait = max(shared, min((look.wait(count) for count, _, _ in parts.values()), default=0.0))
+        return Rooms(total, schools, wait, pace_s(orders.buckets))
 
-    def refund(self, lane: Lane, platform: Platform, school_id: int, device_ids: Sequence[int]) -> None:
-        """Give back the permits of wake-ups that certainly did not leave. Best effort: a lost refund only slows."""
-        shared, own = self._chain(lane, platform, school_id)
-        keys = [_PREFIX + bucket.name for bucket in shared]
-        amounts = [len(device_ids) * bucket.interval_us for bucket in shared]
-        if own is not None:
-            keys += [f"{_PREFIX}device:{device_id}" for device_id in device_ids]
-            amounts += [own.interval_us] * len(device_ids)
-        if not keys or self._is_blind():
+    def ask(self, lane: Lane, wishes: Sequence[Wish]) -> Decision:
+        """Ask to wake these tablets, whatever their schools. Each is granted by all its buckets or by none, in order.
+
+        Tell the outcome with `answered`: until then the permits are held.
+        """
+        if not wishes:
+            return Decision((), (), ())
+        asked = Orders(lane, *self._source()).asked(wishes)
+        try:
+            return self._decided(asked)
+        except redis.RedisError as error:
+            self._went_blind(error)
+            return self._ask_locally(lane, len(wishes))
+
+    def answered(self, ticket: Ticket | None, sent: Sequence[bool]) -> None:
+        """Tell for each granted tablet whether its wake-up may have left; what certainly did not costs nothing.
+
+        Best effort: what is not told counts as sent after `HOLD_S`.
+        """
+        if ticket is None or not ticket.paid:
             return
+        meters: dict[str, list[float]] = {}
+        for left, paid in zip(sent, ticket.paid, strict=True):
+            for name, cost in paid:
+                meters.setdefault(name, [0.0, 0.0])[0 if left else 1] += cost
+        places = [place for left, place in zip(sent, ticket.places, strict=True) if place is not None and not left]
+        self._tell(ticket.batch, [[name, *amounts] for name, amounts in meters.items()], places)
+
+    def holders(self) -> dict[int, list[int]]:
+        """Return the tablets that hold a place for a big download, by school."""
         try:
-            self._give_back(keys=keys, args=amounts)
+            if self._is_blind():
+                return {}
+            found = cast("list[tuple[bytes, list[bytes]]]", self._holders(keys=[PREFIX]))
         except redis.RedisError as error:
             self._went_blind(error)
+            return {}
+        return {int(school): [int(holder) for holder in holders] for school, holders in found}
+
+    def big_from(self, school_id: int) -> int:
+        """Return the bytes from which a download of this school is big."""
+        return Orders(Lane.BULK, *self._source()).big_from(school_id)
+
+    def give_back(self, places: Sequence[tuple[int, int]]) -> None:
+        """Take tablets, as (school, tablet), off the places they hold: they have what they were woken for."""
+        if places:
+            self._tell("", [], [(str(school), str(device)) for school, device in places])
 
     def pause(self, lane: Lane, platform: Platform, seconds: float) -> None:
         """Hold a lane of one provider back, for every process when Valkey is there, else for this one."""
         name = f"pause:{platform}:{int(lane)}"
-        with self._lock:
-            self._paused[name] = max(self._paused.get(name, 0.0), time.monotonic() + seconds)
+        with self._local.lock:
+            self._local.paused[name] = max(self._local.paused.get(name, 0.0), time.monotonic() + seconds)
         try:
             if not self._is_blind():
-                self._client.set(_PREFIX + name, "1", px=max(1, int(seconds * 1000)))
+                self._client.set(PREFIX + name, "1", px=max(1, int(seconds * 1000)))
         except redis.RedisError as error:
             self._went_blind(error)
 
     def paused_for(self, lane: Lane, platform: Platform) -> float:
         """Seconds for which a lane is held back; 0 when it is free."""
         name = f"pause:{platform}:{int(lane)}"
-        with self._lock:
-            left = max(0.0, self._paused.get(name, 0.0) - time.monotonic())
+        with self._local.lock:
+            left = max(0.0, self._local.paused.get(name, 0.0) - time.monotonic())
         try:
             if not self._is_blind():
-                left = max(left, self._client.pttl(_PREFIX + name) / 1000)
+                left = max(left, self._client.pttl(PREFIX + name) / 1000)
         except redis.RedisError as error:
             self._went_blind(error)
         return left
 
-    def _ask_valkey(self, lane: Lane, platform: Platform, school_id: int, device_ids: Sequence[int]) -> Decision:
+    def close(self) -> None:
+        """Close the connections to Valkey."""
+        self._client.close()
+
+    def _looked(self, orders: Orders) -> "_Look":
         if self._is_blind():
             raise redis.ConnectionError("left alone for a moment")
-        shared, own = self._chain(lane, platform, school_id)
-        decision = self._run(shared, own, device_ids)
-        if lane is not Lane.URGENT or all(decision.granted):
-            return decision
-        # The reserve is used up: the rest may still go by the ordinary chain.
-        rest = [device_id for device_id, yes in zip(device_ids, decision.granted, strict=True) if not yes]
-        more = self._run(self._chain(Lane.NORMAL, platform, school_id)[0], None, rest)
-        verdicts = iter(more.granted)
-        granted = tuple(yes or next(verdicts) for yes in decision.granted)
-        return Decision(granted, min(decision.wait, more.wait), min(decision.interval, more.interval))
+        if not orders.buckets and not orders.slots:
+            return _Look([], [], [])
+        document = [_plain(orders.buckets), [[slots.name, slots.places] for slots in orders.slots]]
+        rooms, waits, free = self._look(keys=[PREFIX], args=["", _HOLD_US, json.dumps(document)])
+        return _Look([float(room) for room in rooms], [int(wait) / 1e6 for wait in waits], [int(one) for one in free])
 
-    def _run(self, shared: Sequence[Bucket], own: Bucket | None, device_ids: Sequence[int]) -> Decision:
-        keys = [_PREFIX + bucket.name for bucket in shared]
-        keys += [f"{_PREFIX}device:{device_id}" for device_id in device_ids]
-        arguments: list[float] = [len(shared)]
-        for bucket in shared:
-            arguments += [bucket.interval_us, bucket.burst]
-        arguments += [own.interval_us, own.burst] if own is not None else [0, 0]
-        flags, wait, slowest = cast("tuple[list[int], bytes, bytes]", self._decide(keys=keys, args=arguments))
-        wait_s = max(0.0, int(wait) / 1e6)
-        if own is not None and not all(flags) and wait_s == 0:
-            wait_s = own.interval_us / 1e6  # only tablets' own buckets said no
-        return Decision(tuple(bool(flag) for flag in flags), wait_s, int(slowest) / 1e6)
-
-    def _chain(self, lane: Lane, platform: Platform, school_id: int) -> tuple[list[Bucket], Bucket | None]:
-        limits = self._limits
-        if lane is Lane.URGENT:
-            shared = [Bucket("urgent", limits.urgent_per_s, limits.urgent_burst)]
-            return [bucket for bucket in shared if bucket.rate > 0], None
-        share = _BULK_SHARE if lane is Lane.BULK else 1.0
-        shared = [
-            Bucket("fleet", limits.fleet_per_s, max(1, int(limits.fleet_burst * share))),
-            Bucket(f"provider:{platform}", limits.provider_per_s, max(1, int(limits.provider_burst * share))),
-            Bucket(f"school:{school_id}", limits.school_per_s, max(1, int(limits.school_burst * share))),
+    def _decided(self, asked: Asked) -> Decision:
+        if self._is_blind():
+            raise redis.ConnectionError("left alone for a moment")
+        batch = uuid4().hex
+        slots = [[each.name, each.places, each.hold_us] for each in asked.slots]
+        asks = [
+            [
+                [[part for index, cost in chain for part in (index + 1, cost)] for chain in ask.chains],
+                0 if ask.slots is None else ask.slots + 1,
+                ask.holder,
+            ]
+            for ask in asked.asks
         ]
-        own = Bucket("device", limits.device_per_s, limits.device_burst)
-        return [bucket for bucket in shared if bucket.rate > 0], own if own.rate > 0 else None
+        document = json.dumps([_plain(asked.buckets), slots, asks])
+        chosen, waits, causes = self._ask(keys=[PREFIX], args=[batch, _HOLD_US, document])
+        pairs = [(ask, number) for ask, number in zip(asked.asks, chosen, strict=True) if number]
+        paid = [[(asked.buckets[index].name, cost) for index, cost in ask.chains[n - 1]] for ask, n in pairs]
+        places = [None if ask.slots is None else (asked.slots[ask.slots].name, ask.holder) for ask, _ in pairs]
+        slow = [
+            max(wait / 1e6, pace_s([asked.buckets[n - 1]])) if n else wait / 1e6
+            for wait, n in zip(waits, causes, strict=True)
+        ]
+        own = tuple(cause > 0 and asked.buckets[cause - 1].name.startswith(OWN) for cause in causes)
+        granted = tuple(number > 0 for number in chosen)
+        return Decision(granted, tuple(slow), own, Ticket(batch, paid, places))
+
+    def _tell(self, batch: str, meters: list[list[Any]], places: Sequence[tuple[str, str]]) -> None:
+        try:
+            if not self._is_blind():
+                self._answered(keys=[PREFIX], args=[batch, _HOLD_US, json.dumps([meters, places])])
+        except redis.RedisError as error:
+            self._went_blind(error)
 
     def _ask_locally(self, lane: Lane, count: int) -> Decision:
         """Without Valkey: urgent all, bulk none, normal a trickle of this process's own."""
         if lane is Lane.URGENT:
-            return Decision((True,) * count, 0.0, 0.0)
+            return Decision((True,) * count, (0.0,) * count, (False,) * count)
         if lane is Lane.BULK:
-            return Decision((False,) * count, 5.0, 0.0)
-        bucket = Bucket("local", _LOCAL_PER_S, _LOCAL_BURST)
-        with self._lock:
-            now = time.monotonic() * 1e6
-            granted = min(count, room(self._local_tat, now, bucket))
-            self._local_tat = charged(self._local_tat, now, bucket, granted)
-            wait = next_permit_us(self._local_tat, now, bucket) / 1e6
-        return Decision((True,) * granted + (False,) * (count - granted), wait, 1 / _LOCAL_PER_S)
+            return Decision((False,) * count, (5.0,) * count, (False,) * count)
+        with self._local.lock:
+            meter = gcra.run_off(self._local.meter, _LOCAL, time.monotonic() * 1e6)
+            granted = min(count, math.floor(gcra.room(meter, _LOCAL) + 1e-6))
+            self._local.meter = Meter(meter.level + granted, 0.0, meter.at_us, meter.rate)
+        refused = count - granted
+        waits = (0.0,) * granted + (1 / _LOCAL.rate,) * refused
+        return Decision((True,) * granted + (False,) * refused, waits, (False,) * count)
+
+    def _local_rooms(self, lane: Lane, school_ids: Sequence[int]) -> Rooms:
+        if lane is Lane.BULK:
+            return Rooms(0, {}, wait=1.0)
+        with self._local.lock:
+            meter = gcra.run_off(self._local.meter, _LOCAL, time.monotonic() * 1e6)
+        total = math.floor(gcra.room(meter, _LOCAL) + 1e-6)
+        wait = gcra.wait_s(meter, _LOCAL, 1.0)
+        return Rooms(total, {school: Room(total) for school in school_ids}, wait, 1 / _LOCAL.rate)
 
     def _is_blind(self) -> bool:
-        with self._lock:
-            return time.monotonic() < self._blind_until
+        with self._local.lock:
+            return time.monotonic() < self._local.blind_until
 
     def _went_blind(self, error: Exception) -> None:
-        with self._lock:
-            news = time.monotonic() >= self._blind_until
+        with self._local.lock:
+            news = time.monotonic() >= self._local.blind_until
             if news:
-                self._blind_until = time.monotonic() + _BLIND_S
+                self._local.blind_until = time.monotonic() + _BLIND_S
         if news:
             _log.warning("throttle_blind", error=type(error).__name__)
+
+
+_HOLD_US: Final = int(HOLD_S * 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The answer of a look, by place; None is the place of no limit."""
+
+    rooms: list[float]
+    waits: list[float]
+    free: list[int]
+
+    def count(self, place: int | None) -> int:
+        return _PLENTY if place is None else math.floor(self.rooms[place] + 1e-6)
+
+    def bytes(self, place: int | None) -> float | None:
+        return None if place is None else self.rooms[place]
+
+    def wait(self, place: int | None) -> float:
+        return 0.0 if place is None else self.waits[place]
+
+    def full(self, place: int | None) -> bool:
+        return place is not None and self.free[place] <= 0
+
+
+def _plain(buckets: Sequence[Bucket]) -> list[list[Any]]:
+    return [[bucket.name, bucket.rate, bucket.burst] for bucket in buckets]
 
 
 def connect(url: str) -> redis.Redis:

@@ -201,10 +201,13 @@ class Wakeup(SQLModel, table=True):
     __tablename__ = "wakeup"
     __table_args__ = (
         Index("wakeup_due", "lane", "due_at"),
+        Index("wakeup_turn", "lane", "school_id", "due_at"),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
     device_id: int = Field(sa_column=Column(BigInteger, ForeignKey("device.id", ondelete="CASCADE"), primary_key=True))
+    school_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    """The tablet's school, so that the next of each school is found without looking at the others; triggers keep it."""
     lane: int = Field(sa_column=Column(SmallInteger, nullable=False))
     due_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     closes_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))

@@ -163,7 +163,7 @@ def claim_due(session: Session, lane: Lane, *, limit: int, lease_s: float) -> li
         ),
         {"lane": int(lane), "limit": limit, "lease_s": lease_s, "lease": uuid4()},
     )
-    return [_claim(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    return [claim_of(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
 
 def defer(session: Session, waits: Sequence[tuple[Claim, float]]) -> int:
@@ -260,7 +260,8 @@ def find_forgotten(session: Session, *, silent_s: float) -> int:
     return len(rows.all())
 
 
-def _claim(row: Mapping[Any, Any]) -> Claim:
+def claim_of(row: Mapping[Any, Any]) -> Claim:
+    """Make a claim of a leased row, given by the names of its fields."""
     facts = {str(name): value for name, value in row.items()}
     return Claim(**{**facts, "platform": Platform(facts["platform"]), "lane": Lane(facts["lane"])})
 

@@ -78,12 +78,16 @@ class Line:
     reason: str
 
 
+def first() -> Limits:
+    """Return the limits that hold before anybody sets one: the settings'."""
+    first_values = values.first_values(get_settings().throttle)
+    return Limits({name: values.stored(name, value) for name, value in first_values.items()})
+
+
 def current(session: Session) -> Limits:
-    """Return all limits as they hold now; two cheap queries at most, however long the history."""
-    found: dict[Name, Value] = {}
+    """Return all limits as they hold now, by one query."""
+    found = dict(first().values)
     own: dict[tuple[Name, int], Value] = {}
-    for name, value in values.first_values(get_settings().throttle).items():
-        found[name] = values.stored(name, value)
     for row in session.execute(text(_NEWEST), _KNOWN):
         if row.value is None:
             continue

@@ -32,11 +32,13 @@ def cloud(pki):
 def _forget():
     mdm_settings.get_settings.cache_clear()
     if dispatch.throttle.cache_info().currsize:
-        dispatch.throttle()._client.close()
+        dispatch.throttle().close()
     dispatch.throttle.cache_clear()
     transport.close()
     dispatch.last_drained.clear()
     dispatch._strikes.clear()
+    dispatch._heavy.clear()
+    dispatch._barren.clear()
 
 
 @pytest.fixture
