@@ -136,6 +136,56 @@ def plan_due(session: Session, plans: Sequence[Plan], lane: Lane = Lane.BULK) ->
     )
 
 
+def move(session: Session, plans: Sequence[Plan]) -> int:
+    """Give wake-ups whose window is over a new one; returns how many. How often they were pushed is not forgotten."""
+    rows = session.execute(
+        text(
+            "WITH closed AS (SELECT w.device_id, p.due_at, p.closes_at"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:due AS timestamptz[]), CAST(:closes AS timestamptz[]))"
+            " AS p (device_id, due_at, closes_at) JOIN wakeup w ON w.device_id = p.device_id"
+            " WHERE w.closes_at <= now() ORDER BY w.device_id FOR UPDATE OF w SKIP LOCKED)"
+            " UPDATE wakeup w SET due_at = c.due_at, closes_at = c.closes_at FROM closed c"
+            " WHERE w.device_id = c.device_id RETURNING 1"
+        ),
+        {
+            "ids": [plan.device_id for plan in plans],
+            "due": [plan.due_at for plan in plans],
+            "closes": [plan.closes_at for plan in plans],
+        },
+    )
+    return len(rows.all())
+
+
+def withdraw(session: Session, device_ids: Sequence[int]) -> int:
+    """Close the windows of these tablets' wake-ups now, but for urgent ones and those that a command waits for."""
+    return _set_window(
+        session,
+        device_ids,
+        "closes_at = now()",
+        "w.lane > 0 AND (w.closes_at IS NULL OR w.closes_at > now()) AND NOT EXISTS (SELECT FROM command c"
+        " WHERE c.device_id = w.device_id AND c.state IN ('queued', 'sent', 'delivered', 'not_now'))",
+    )
+
+
+def unbind(session: Session, device_ids: Sequence[int]) -> int:
+    """Let what waits for these tablets go out at any time: nobody plans for them any more."""
+    return _set_window(session, device_ids, "closes_at = NULL", "w.closes_at IS NOT NULL")
+
+
+def _set_window(session: Session, device_ids: Sequence[int], setting: str, which: str) -> int:
+    """What is leased just now is being sent: it is passed over."""
+    rows = session.execute(
+        text(
+            "WITH mine AS (SELECT w.device_id FROM wakeup w WHERE w.device_id = ANY(CAST(:ids AS bigint[]))"
+            f" AND (w.lease_until IS NULL OR w.lease_until < now()) AND {which}"
+            " ORDER BY w.device_id FOR UPDATE OF w SKIP LOCKED)"
+            f" UPDATE wakeup w SET {setting} FROM mine m WHERE w.device_id = m.device_id RETURNING 1"
+        ),
+        {"ids": list(device_ids)},
+    )
+    return len(rows.all())
+
+
 def clear(session: Session, device_ids: Sequence[int]) -> None:
     """Forget that these tablets are due, whatever waits."""
     session.execute(text("DELETE FROM wakeup WHERE device_id = ANY(CAST(:ids AS bigint[]))"), {"ids": list(device_ids)})
