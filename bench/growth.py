@@ -22,7 +22,7 @@ import psycopg
 import uvloop
 
 from bench.house import House, running
-from bench.push import NO_LIMITS, POLICY, until
+from bench.push import NO_LIMITS, POLICY, ROLLOUT, until
 from bench.seeding import District, Tablet, make_fleet, seed
 from bench.tablets import Line, Tablets
 from mdm import db
@@ -93,7 +93,7 @@ def _start_rollout(house: House, size: int) -> float:
     client = house.client()
     client.post("/api/v1/policies", {"documents": [POLICY]})
     began = time.monotonic()
-    client.post("/api/v1/rollouts", {"policy": POLICY["name"], "target": "fleet"})
+    client.post("/api/v1/rollouts", ROLLOUT)
     with psycopg.connect(house.database_url, autocommit=True) as connection:
         until(lambda: connection.execute("SELECT count(*) FROM wakeup").fetchall()[0][0], size)
     return time.monotonic() - began

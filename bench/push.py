@@ -27,6 +27,14 @@ TABLETS = 15_000
 CONNECTIONS = 64
 DOORS = 1
 POLICY = {"version": 1, "name": "bench", "layer": "fleet", "usb": {"external_storage": "deny"}}
+ROLLOUT: dict[str, Any] = {
+    "policy": POLICY["name"],
+    "target": "fleet",
+    "waves": {"kind": "at_once"},
+    "schedule": {"obey_class_hours": False, "avoid_marks": False},
+    "thresholds": {"proof": False},
+}
+"""All tablets at once, at any hour, and the end as soon as the last has answered."""
 NO_LIMITS = {f"TABANE_THROTTLE__{name}_PER_S": "0" for name in ("FLEET", "PROVIDER", "SCHOOL", "DEVICE", "URGENT")}
 _LONGEST_S = 600.0
 
@@ -84,7 +92,7 @@ def _roll_out(house: House, fleet: Tablets, tablets: int) -> float:
     client = house.client()
     client.post("/api/v1/policies", {"documents": [POLICY]})
     began = time.time()
-    rollout = client.post("/api/v1/rollouts", {"policy": POLICY["name"], "target": "fleet"})["id"]
+    rollout = client.post("/api/v1/rollouts", ROLLOUT)["id"]
     print(f"  accepted after {time.time() - began:.2f} s", file=sys.stderr)
     until(lambda: fleet.count("InstallProfile"), tablets)
     until(lambda: int(client.get(f"/api/v1/rollouts/{rollout}")["counts"]["installed"]), tablets)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.house import House
-from bench.push import CONNECTIONS, POLICY, populated, until
+from bench.push import CONNECTIONS, POLICY, ROLLOUT, populated, until
 from bench.seeding import make_fleet
 from bench.tablets import Line, Tablets
 
@@ -47,7 +47,7 @@ def measure(
     with populated(district, Line(CONNECTIONS)) as (house, fleet):
         client = house.client()
         client.post("/api/v1/policies", {"documents": [POLICY]})
-        client.post("/api/v1/rollouts", {"policy": POLICY["name"], "target": "fleet"})
+        client.post("/api/v1/rollouts", ROLLOUT)
         until(fleet.pushes, min(400, tablets // 4))
         before = fleet.pushes()
         lost = chance.sample([tablet.serial for tablet in district.tablets], orders)

@@ -24,7 +24,7 @@ class Job(StrEnum):
     RETARGET = "retarget"
     """Recompute what tablets should be: `device_ids`, or all that are marked stale when absent."""
     ADVANCE_ROLLOUTS = "advance_rollouts"
-    """Settle the numbers of running rollouts and end the finished ones."""
+    """Tell tablets of open waves, let others fall back, note what was reported; open waves, halt and end rollouts."""
     VERIFY = "verify"
     """Compare what tablets say they hold with what they should hold; heal or report what drifted."""
     UPKEEP = "upkeep"

@@ -21,32 +21,48 @@ from profiles.layers import Excepted, Said
 from profiles.policy import Layer
 from profiles.sections import Sections
 
-# A tablet gets of each policy the revision of the latest rollout that named it, unless a later one released the
-# policy to its whole layer. Rollout ids are UUIDv7, so they order by time.
-_GROUPS = """
-WITH pin AS (
-    SELECT DISTINCT ON (t.device_id, r.policy_id) t.device_id, r.policy_id, r.revision
-    FROM rollout r JOIN rollout_target t ON t.rollout_id = r.id
-    WHERE NOT r.whole_layer AND t.device_id = ANY(:ids)
-      AND NOT EXISTS (SELECT 1 FROM rollout w WHERE w.policy_id = r.policy_id AND w.whole_layer AND w.id > r.id)
-    ORDER BY t.device_id, r.policy_id, r.id DESC
-), asked AS (
+# A policy's base is the latest rollout that has reached its whole layer; what was rolled out before it does not matter
+# any more. Since then, a tablet has the revision of the latest rollout that has told it so: ids are UUIDv7, so they
+# order by time, and a wave that goes out late never overrides a rollout that was started later. Tablets that were left
+# out of the base by hand keep what they had. Written from few rollouts to rows by key: age costs nothing.
+PINS = """
+base AS (
+    SELECT DISTINCT ON (policy_id) policy_id, id, revision FROM rollout
+    WHERE whole_layer AND layer_released_at IS NOT NULL AND state NOT IN ('halted', 'aborted', 'rolled_back')
+    ORDER BY policy_id, id DESC
+), live AS (
+    SELECT r.id, r.policy_id, r.revision, b.id IS NOT DISTINCT FROM r.id AS is_base
+    FROM rollout r LEFT JOIN base b USING (policy_id)
+    WHERE b.id IS NULL OR r.id > b.id OR (r.id = b.id AND r.leaves_out)
+), pin AS (
+    SELECT DISTINCT ON (t.device_id, l.policy_id) t.device_id, l.policy_id,
+           CASE WHEN t.wave IS NULL THEN t.kept ELSE l.revision END AS revision
+    FROM live l JOIN rollout_target t ON t.rollout_id = l.id AND t.device_id = ANY(CAST(:ids AS bigint[]))
+    WHERE CASE WHEN t.wave IS NULL THEN l.is_base
+          ELSE (t.released_at IS NOT NULL AND t.withdrawn_at IS NULL) OR l.id = CAST(:assumed AS uuid) END
+    ORDER BY t.device_id, l.policy_id, l.id DESC
+)
+"""
+_GROUPS = f"""
+WITH {PINS}, asked AS (
     SELECT d.id, d.school_id, h.class_id FROM device d LEFT JOIN holder h ON h.id = d.holder_id WHERE d.id = ANY(:ids)
 ), spoken AS (
-    SELECT d.id AS device_id, p.id AS policy_id, p.released FROM asked d CROSS JOIN policy p WHERE p.layer = 'fleet'
+    SELECT d.id AS device_id, p.id AS policy_id FROM asked d CROSS JOIN policy p WHERE p.layer = 'fleet'
     UNION ALL
-    SELECT d.id, p.id, p.released FROM asked d JOIN policy p ON p.school_id = d.school_id WHERE p.layer = 'school'
+    SELECT d.id, p.id FROM asked d JOIN policy p ON p.school_id = d.school_id WHERE p.layer = 'school'
     UNION ALL
-    SELECT d.id, p.id, p.released FROM asked d JOIN policy p ON p.class_id = d.class_id WHERE p.layer = 'class'
+    SELECT d.id, p.id FROM asked d JOIN policy p ON p.class_id = d.class_id WHERE p.layer = 'class'
     UNION ALL
-    SELECT d.id, p.id, p.released FROM asked d JOIN policy p ON p.device_id = d.id WHERE p.layer = 'tablet'
+    SELECT d.id, p.id FROM asked d JOIN policy p ON p.device_id = d.id WHERE p.layer = 'tablet'
+), said AS (
+    SELECT s.device_id, s.policy_id,
+           CASE WHEN pin.device_id IS NULL THEN base.revision ELSE pin.revision END AS revision
+    FROM spoken s LEFT JOIN pin USING (device_id, policy_id) LEFT JOIN base ON base.policy_id = s.policy_id
 ), chain AS (
     SELECT device_id,
            array_agg(policy_id ORDER BY policy_id) AS policies,
-           array_agg(coalesce(pin.revision, released) ORDER BY policy_id) AS revisions
-    FROM spoken LEFT JOIN pin USING (device_id, policy_id)
-    WHERE coalesce(pin.revision, released) IS NOT NULL
-    GROUP BY device_id
+           array_agg(revision ORDER BY policy_id) AS revisions
+    FROM said WHERE revision IS NOT NULL GROUP BY device_id
 ), leave AS (
     SELECT * FROM policy_exception WHERE state = 'active' AND expires_at > :now
 ), excepted AS (
@@ -59,9 +75,9 @@ WITH pin AS (
     ) AS each_leave GROUP BY device_id
 )
 SELECT d.platform, e.supervised, e.os_version, e.desired_manifest,
-       coalesce(chain.policies, '{}'), coalesce(chain.revisions, '{}'), coalesce(excepted.leaves, '{}'),
+       coalesce(chain.policies, '{{}}'), coalesce(chain.revisions, '{{}}'), coalesce(excepted.leaves, '{{}}'),
        array_agg(d.id ORDER BY d.id),
-       coalesce(array_agg(d.id ORDER BY d.id) FILTER (WHERE e.status = :active AND d.state <> 'retired'), '{}')
+       coalesce(array_agg(d.id ORDER BY d.id) FILTER (WHERE e.status = :active AND d.state <> 'retired'), '{{}}')
 FROM device d JOIN enrollment e ON e.device_id = d.id
 LEFT JOIN chain ON chain.device_id = d.id LEFT JOIN excepted ON excepted.device_id = d.id
 WHERE d.id = ANY(:ids)
@@ -104,10 +120,19 @@ class Names:
         return min((self.expiries[leave] for leave in spoken.leaves), default=None)
 
 
-def spoken_to(session: Session, device_ids: Sequence[int]) -> list[Spoken]:
-    """Group these tablets by platform, facts, held manifest, revisions and exceptions."""
+def spoken_to(session: Session, device_ids: Sequence[int], *, assumed: UUID | None = None) -> list[Spoken]:
+    """Group these tablets by platform, facts, held manifest, revisions and exceptions.
+
+    `assumed` is a rollout that is taken as if it had told all its tablets already.
+    """
     rows = session.execute(
-        text(_GROUPS), {"ids": list(device_ids), "active": EnrollmentStatus.ACTIVE.value, "now": clock.now()}
+        text(_GROUPS),
+        {
+            "ids": list(device_ids),
+            "active": EnrollmentStatus.ACTIVE.value,
+            "now": clock.now(),
+            "assumed": assumed,
+        },
     )
     return [
         Spoken(
@@ -122,6 +147,20 @@ def spoken_to(session: Session, device_ids: Sequence[int]) -> list[Spoken]:
         )
         for platform, supervised, os_version, held, policies, revisions, leaves, ids, active in rows
     ]
+
+
+def revisions(session: Session, policy_id: int, device_ids: Sequence[int]) -> dict[int, list[int]]:
+    """Return which of these tablets have which revision of a policy that speaks to them; who has none is left out."""
+    rows = session.execute(
+        text(
+            f"WITH {PINS} SELECT CASE WHEN pin.device_id IS NULL THEN base.revision ELSE pin.revision END,"
+            " array_agg(a.id ORDER BY a.id) FROM unnest(CAST(:ids AS bigint[])) AS a (id)"
+            " LEFT JOIN pin ON pin.device_id = a.id AND pin.policy_id = :policy"
+            " LEFT JOIN base ON base.policy_id = :policy GROUP BY 1"
+        ),
+        {"ids": list(device_ids), "assumed": None, "policy": policy_id},
+    )
+    return {revision: list(ids) for revision, ids in rows if revision is not None}
 
 
 def learn(session: Session, found: Iterable[Spoken]) -> Names:

@@ -133,6 +133,11 @@ def harm_done(before: Sequence[Group], after: Sequence[Group], own_host: str) ->
     return findings(list(_moves(before, after)), own_host)
 
 
+def loads(session: Session, before: Sequence[Group], after: Sequence[Group]) -> list[SchoolLoad]:
+    """Only what the schools' tablets fetch (see `weigh`)."""
+    return _schools(session, list(_moves(before, after)))
+
+
 def findings(moves: Sequence[_Move], own_host: str) -> list[Finding]:
     """The harms that a change newly does; what was so before is nobody's surprise."""
     hit: dict[Harm, int] = defaultdict(int)

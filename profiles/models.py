@@ -133,18 +133,39 @@ class Ring(SQLModel, table=True):
 
 
 class RolloutState(StrEnum):
-    """The life of a rollout."""
+    """The life of a rollout; each change of state is one function in `rollouts.states`."""
 
+    HELD = "held"
+    """Waits for a second operator; it changes nothing until then."""
     RUNNING = "running"
+    PAUSED = "paused"
+    """No further tablet is woken or told anything until somebody resumes it."""
+    HALTED = "halted"
+    """Stopped by itself at its thresholds; tablets that had not installed it fall back."""
     FINISHED = "finished"
     SUPERSEDED = "superseded"
     """Every tablet it had not reached is wanted otherwise by a later one."""
+    ABORTED = "aborted"
+    """Stopped by hand; tablets that had not installed it fall back, the others keep it."""
+    ROLLED_BACK = "rolled_back"
+    """All its tablets go back to what they had before it."""
+    EXPIRED = "expired"
+    """Nobody approved it in time."""
 
 
 class Rollout(SQLModel, table=True):
-    """One push of one policy revision to one target."""
+    """One push of one policy revision to one target, in waves."""
 
     __tablename__ = "rollout"
+    __table_args__ = (
+        Index("rollout_of_layer", "policy_id", "id", postgresql_where=text("whole_layer")),
+        Index("rollout_open", "id", postgresql_where=text("state IN ('held', 'running', 'paused', 'halted')")),
+        Index(
+            "rollout_falling",
+            "id",
+            postgresql_where=text("state IN ('halted', 'aborted', 'rolled_back') AND fallen_back_at IS NULL"),
+        ),
+    )
 
     id: UUID | None = Field(default=None, sa_column=Column(Uuid, primary_key=True, server_default=text("uuidv7()")))
     policy_id: int = Field(sa_column=Column(BigInteger, ForeignKey("policy.id"), nullable=False, index=True))
@@ -152,23 +173,109 @@ class Rollout(SQLModel, table=True):
     target: str = Field(sa_column=Column(String(80), nullable=False))
     """As asked: `fleet`, `school=…`, `class=…` or `serial=…`."""
     whole_layer: bool = Field(default=False, sa_column=Column(Boolean, nullable=False))
+    """It covers the policy's layer: once its last wave is released, tablets that come later get the revision too."""
+    layer_released_at: datetime | None = Field(
+        default=None, sa_column=Column(DateTime(timezone=True), server_default=func.now())
+    )
+    """When that was. The default serves the former version, which released everything at the start."""
+    leaves_out: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    """Tablets were left out by hand: they keep their revision even when the layer gets this one."""
     state: RolloutState = Field(sa_column=Column(String(16), nullable=False))
+    waves: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
+    )
+    """How its tablets are divided (`rollouts.waves`)."""
+    schedule: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
+    )
+    """When its tablets may be woken (`rollouts.windows`)."""
+    thresholds: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
+    )
+    """When it goes on, and when it stops by itself (`rollouts.thresholds`)."""
+    estimate: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    """What it was expected to cost when it was started."""
+    reason: str | None = Field(default=None, sa_column=Column(String(400)))
+    digest: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    """Over revision, waves and snapshot: what a second operator approves is what runs."""
+    halt: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    """Why it stopped by itself: a code, the wave and the numbers."""
     created_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("operator.id")))
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+    approved_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("operator.id")))
+    approved_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    expires_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """Until when a held one can be approved."""
     ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    fallen_back_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When the last tablet that falls back was told so, after a halt, an abort or a roll back."""
     counts: dict[str, int] | None = Field(default=None, sa_column=Column(JSONB))
     """The final numbers, written once at the end; while it runs they are counted."""
+
+
+class RolloutWave(SQLModel, table=True):
+    """One wave of a rollout. Its tablets are released some hundred at a time once it is open."""
+
+    __tablename__ = "rollout_wave"
+
+    rollout_id: UUID = Field(sa_column=Column(Uuid, ForeignKey("rollout.id", ondelete="CASCADE"), primary_key=True))
+    number: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    name: str = Field(sa_column=Column(String(200), nullable=False))
+    size: int = Field(sa_column=Column(Integer, nullable=False))
+    """Tablets of the snapshot in it that could be reached at the start."""
+    opened_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    released_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When the last of its tablets was told."""
 
 
 class RolloutTarget(SQLModel, table=True):
     """One tablet of a rollout's snapshot. How far it is follows from its enrolment and profiles."""
 
     __tablename__ = "rollout_target"
+    __table_args__ = (
+        Index(
+            "rollout_target_waiting", "rollout_id", "wave", "device_id", postgresql_where=text("released_at IS NULL")
+        ),
+        Index(
+            "rollout_target_under_way",
+            "rollout_id",
+            "device_id",
+            postgresql_where=text("released_at IS NOT NULL AND installed_at IS NULL AND withdrawn_at IS NULL"),
+        ),
+        Index(
+            "rollout_target_unproved",
+            "rollout_id",
+            "installed_at",
+            postgresql_where=text("installed_at IS NOT NULL AND heard_at IS NULL"),
+        ),
+    )
 
     rollout_id: UUID = Field(sa_column=Column(Uuid, ForeignKey("rollout.id", ondelete="CASCADE"), primary_key=True))
     device_id: int = Field(
         sa_column=Column(BigInteger, ForeignKey("device.id", ondelete="CASCADE"), primary_key=True, index=True)
     )
+    wave: int | None = Field(default=None, sa_column=Column(Integer, server_default="1"))
+    """NULL: left out by hand, it does not get the revision."""
+    kept: int | None = Field(default=None, sa_column=Column(Integer))
+    """The revision that a tablet left out by hand keeps; NULL: none."""
+    excluded: str | None = Field(default=None, sa_column=Column(String(120)))
+    """Why it is left out of the numbers, or NULL. One with a wave still gets the revision when it comes back."""
+    released_at: datetime | None = Field(
+        default=None, sa_column=Column(DateTime(timezone=True), server_default=func.now())
+    )
+    """When it was told to hold the revision. The default serves the former version, which told all at the start."""
+    former: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
+    """The manifest it was to hold before that."""
     manifest: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
-    excluded: str | None = Field(default=None, sa_column=Column(String(80)))
-    """Why it was left out, or NULL."""
+    """The manifest that brings the revision."""
+    installed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    failed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """Noted by the job when it first saw so; a tablet that failed may still install it."""
+    pulsed_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When it was woken to show that it still lives with what it installed."""
+    heard_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When that was proved, or found not to be asked for."""
+    silent_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When it was counted as silent."""
+    withdrawn_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When the revision was taken from it again, because the rollout was stopped or rolled back."""

@@ -73,11 +73,14 @@ def find(session: Session, layer: Layer, scope: Scope) -> Place:
     return Place(_COLUMN[layer.kind], *row)
 
 
-def members(session: Session, place: Place, *others: Place, scope: Scope) -> list[int]:
-    """Return the ids of the tablets that lie in all the places and in scope, in order; enrolled or not."""
+def condition(*places: Place, scope: Scope) -> tuple[str, dict[str, object]]:
+    """Return SQL, and its values, for the tablets that lie in all these places and in scope.
+
+    It speaks of `device d` with its holder, if any, as `h`.
+    """
     conditions, values = ["(:all_schools OR d.school_id = ANY(:schools))"], dict[str, object]()
     values |= {"all_schools": scope.all_schools, "schools": sorted(scope.school_ids)}
-    for number, each in enumerate((place, *others)):
+    for number, each in enumerate(places):
         match each.layer:
             case LayerColumn.SCHOOL:
                 conditions.append(f"d.school_id = :at{number}")
@@ -90,12 +93,14 @@ def members(session: Session, place: Place, *others: Place, scope: Scope) -> lis
                 values[f"at{number}"] = each.device_id
             case LayerColumn.FLEET:
                 pass
+    return " AND ".join(conditions), values
+
+
+def members(session: Session, *places: Place, scope: Scope) -> list[int]:
+    """Return the ids of the tablets that lie in all the places and in scope, in order; enrolled or not."""
+    sql, values = condition(*places, scope=scope)
     rows = session.execute(
-        text(
-            "SELECT d.id FROM device d LEFT JOIN holder h ON h.id = d.holder_id"
-            f" WHERE {' AND '.join(conditions)} ORDER BY d.id"
-        ),
-        values,
+        text(f"SELECT d.id FROM device d LEFT JOIN holder h ON h.id = d.holder_id WHERE {sql} ORDER BY d.id"), values
     )
     return [device_id for (device_id,) in rows]
 

@@ -7,6 +7,7 @@ compiled again (`drafts`). It wakes who must change, and sends nothing itself.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel import Session
@@ -25,6 +26,9 @@ from profiles.sections import Sections
 
 BULK_FROM = 100
 """Changes to this many tablets or more wait behind people's single requests."""
+
+AT_ONCE = 1000
+"""Tablets recomputed in one transaction by jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,15 @@ def serialise(session: Session) -> None:
     session.execute(text("SELECT pg_advisory_xact_lock(hashtext('tabane.profiles'))"))
 
 
-def groups(session: Session, device_ids: Sequence[int], *, strict: bool = False) -> list[Group]:
+def groups(
+    session: Session, device_ids: Sequence[int], *, strict: bool = False, assumed: UUID | None = None
+) -> list[Group]:
     """Return what each of these tablets should hold, grouped; nothing is stored.
 
-    `strict` refuses layers that are too long together (Invalid); otherwise the compiler cuts and says so.
+    `strict` refuses layers that are too long together (Invalid); otherwise the compiler cuts and says so. `assumed`
+    is a rollout that is taken as if all its tablets had been told.
     """
-    found = chains.spoken_to(session, device_ids)
+    found = chains.spoken_to(session, device_ids, assumed=assumed)
     names = chains.learn(session, found)
     return [group for spoken in found for group in _grouped(session, spoken, names, strict=strict)]
 
@@ -102,16 +109,41 @@ def at_this_hour(sections: Sections, now: datetime) -> tuple[Sections, datetime 
     return (sections if sitting.in_force(now) else sections.model_copy(update={"exam": None})), turns_at
 
 
-def retarget(session: Session, device_ids: Sequence[int] | None = None, *, lane: Lane | None = None) -> int:
-    """Recompute what these tablets (None: all that are stale or whose hour has come) should hold; wake who changes.
+def retarget(
+    session: Session,
+    device_ids: Sequence[int] | None = None,
+    *,
+    lane: Lane | None = None,
+) -> int:
+    """Recompute what these tablets (None: all that are stale or whose hour has come) should hold.
 
-    Returns how many changed. Running rollouts follow: a tablet whose facts changed is still the same rollout's.
+    Wakes who changes and returns how many changed. Running rollouts follow: a tablet whose facts changed is still the
+    same rollout's.
     """
     serialise(session)
-    ids = artifacts.hold_still(session, _due(session) if device_ids is None else device_ids)
+    changed, woken = recompute(session, due(session) if device_ids is None else device_ids)
+    wake(session, woken, lane)
+    return changed
+
+
+def catch_up(session: Session, limit: int = AT_ONCE) -> tuple[int, bool]:
+    """Recompute some of the tablets that are stale or whose hour has come; returns changes, and whether more may be."""
+    serialise(session)
+    ids = due(session, limit)
+    changed, woken = recompute(session, ids)
+    wake(session, woken)
+    return changed, len(ids) >= limit
+
+
+def recompute(session: Session, device_ids: Sequence[int]) -> tuple[int, list[int]]:
+    """Set what these tablets should hold; returns how many change, and those of them that can be woken.
+
+    Only after `serialise`. Whom it is called for is all that counts: its time does not grow with the fleet.
+    """
+    ids = artifacts.hold_still(session, device_ids)
     if not ids:
-        return 0
-    changed: list[int] = []
+        return 0, []
+    changed = 0
     woken: list[int] = []
     found = groups(session, ids)
     _remember_turns(session, ids, found)
@@ -119,28 +151,32 @@ def retarget(session: Session, device_ids: Sequence[int] | None = None, *, lane:
         if not group.changes:
             artifacts.settled(session, group.device_ids)
             continue
-        manifest = artifacts.put(session, group.wanted)
-        artifacts.want(session, manifest, group.device_ids)
-        _follow(session, group, manifest)
-        changed += group.device_ids
+        artifacts.want(session, artifacts.put(session, group.wanted), group.device_ids)
+        changed += len(group.device_ids)
         woken += group.active_ids
-    _wake(session, woken, lane)
-    return len(changed)
+    _follow(session, found)
+    return changed, woken
 
 
 def try_again(session: Session, device_ids: Sequence[int], *, lane: Lane | None = None) -> int:
     """Let tablets that refused an artifact be handed it once more; returns how many those are."""
     artifacts.hold_still(session, device_ids)
     failed = artifacts.forgive(session, device_ids)
-    _wake(session, failed, lane)
+    wake(session, failed, lane)
     return len(failed)
 
 
-def _wake(session: Session, device_ids: Sequence[int], lane: Lane | None) -> None:
+def wake(session: Session, device_ids: Sequence[int], lane: Lane | None = None) -> None:
+    """Make tablets due a push now, in the lane for so many of them unless one is named."""
     if device_ids:
-        lane = lane or (Lane.BULK if len(device_ids) >= BULK_FROM else Lane.NORMAL)
+        lane = lane or lane_for(len(device_ids))
         wakeups.mark_due(session, sorted(device_ids), lane)
         jobs.ring(session, Job.DISPATCH, lane=int(lane))
+
+
+def lane_for(tablets: int) -> Lane:
+    """The lane in which a change to so many tablets goes out."""
+    return Lane.BULK if tablets >= BULK_FROM else Lane.NORMAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +225,16 @@ def _apart(
     ]
 
 
-def _due(session: Session) -> list[int]:
-    """The tablets that are marked stale, and those whose examination or exception has begun or run out."""
+def due(session: Session, limit: int | None = None) -> list[int]:
+    """Take the tablets that are marked stale, and those whose examination or exception has begun or run out."""
     rows = session.execute(
         text(
-            "WITH turned AS (DELETE FROM policy_turn WHERE at <= :now RETURNING device_id)"
-            " SELECT device_id FROM turned UNION SELECT device_id FROM enrollment WHERE desired_stale ORDER BY 1"
+            "WITH turned AS (DELETE FROM policy_turn WHERE device_id IN ("
+            " SELECT device_id FROM policy_turn WHERE at <= :now ORDER BY at LIMIT :limit) RETURNING device_id)"
+            " SELECT device_id FROM turned"
+            " UNION (SELECT device_id FROM enrollment WHERE desired_stale ORDER BY device_id LIMIT :limit) ORDER BY 1"
         ),
-        {"now": clock.now()},
+        {"now": clock.now(), "limit": limit},
     )
     return [device_id for (device_id,) in rows]
 
@@ -211,18 +249,40 @@ def _remember_turns(session: Session, device_ids: Sequence[int], found: Sequence
             )
 
 
-def _follow(session: Session, group: Group, manifest: bytes) -> None:
+# From the few rollouts under way to their rows by key; what was rolled out in former years is not looked at.
+_FOLLOW = """
+WITH said AS (
+    SELECT * FROM unnest(CAST(:said_by AS int[]), CAST(:policies AS bigint[]), CAST(:revisions AS int[]))
+        AS s (number, policy_id, revision)
+), wanted AS (
+    SELECT w.device_id, w.number, m.manifest
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:numbers AS int[])) AS w (device_id, number)
+    JOIN unnest(CAST(:groups AS int[]), CAST(:manifests AS bytea[])) AS m (number, manifest) USING (number)
+), live AS (
+    SELECT id, policy_id, revision FROM rollout WHERE state IN ('held', 'running', 'paused', 'halted')
+)
+UPDATE rollout_target t SET manifest = wanted.manifest
+FROM live r JOIN said s ON s.policy_id = r.policy_id AND s.revision = r.revision
+JOIN wanted ON wanted.number = s.number
+WHERE t.rollout_id = r.id AND t.device_id = wanted.device_id
+  AND t.released_at IS NOT NULL AND t.withdrawn_at IS NULL AND t.manifest IS DISTINCT FROM wanted.manifest
+"""
+
+
+def _follow(session: Session, found: Sequence[Group]) -> None:
+    """Let rollouts under way expect the manifests that bring their revision from now on."""
+    held = [(group.wanted.sha256 if group.changes else group.held) for group in found]
+    said = [(number, *pair) for number, group in enumerate(found) for pair in group.chain]
+    members = [(device_id, number) for number, group in enumerate(found) for device_id in group.device_ids]
     session.execute(
-        text(
-            "UPDATE rollout_target t SET manifest = :manifest"
-            " FROM rollout r, unnest(CAST(:policies AS bigint[]), CAST(:revisions AS int[])) AS c (policy_id, revision)"
-            " WHERE r.id = t.rollout_id AND r.state = 'running' AND t.device_id = ANY(:ids)"
-            " AND r.policy_id = c.policy_id AND r.revision = c.revision"
-        ),
+        text(_FOLLOW),
         {
-            "manifest": manifest,
-            "policies": [policy for policy, _ in group.chain],
-            "revisions": [revision for _, revision in group.chain],
-            "ids": list(group.device_ids),
+            "said_by": [number for number, _, _ in said],
+            "policies": [policy for _, policy, _ in said],
+            "revisions": [revision for _, _, revision in said],
+            "ids": [device_id for device_id, _ in members],
+            "numbers": [number for _, number in members],
+            "groups": list(range(len(found))),
+            "manifests": held,
         },
     )

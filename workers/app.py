@@ -19,8 +19,8 @@ from mdm import db
 from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from mdm.settings import get_settings
-from profiles import drift, rollouts, targets
-from workers import dispatch, history, sweep, upkeep
+from profiles import drift, targets
+from workers import dispatch, history, rollouts, sweep, upkeep
 from workers.schedule import SCHEDULE
 
 _log = structlog.get_logger(__name__)
@@ -98,15 +98,17 @@ def sweep_all() -> None:
 @app.task(name=Job.RETARGET.value)  # type: ignore[untyped-decorator]
 def retarget(device_ids: Sequence[int] | None = None) -> None:
     """Recompute what tablets should hold."""
+    if device_ids is None:
+        rollouts.catch_up()
+        return
     with db.transaction() as session:
         targets.retarget(session, device_ids)
 
 
 @app.task(name=Job.ADVANCE_ROLLOUTS.value)  # type: ignore[untyped-decorator]
 def advance_rollouts() -> None:
-    """End the rollouts that are through."""
-    with db.transaction() as session:
-        rollouts.advance(session)
+    """Bring rollouts forward: tell tablets, open waves, stop and end."""
+    rollouts.bring_forward()
 
 
 @app.task(name=Job.VERIFY.value)  # type: ignore[untyped-decorator]

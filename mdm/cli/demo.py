@@ -116,7 +116,8 @@ class _MainJob:
         self._wait("enrolled", lambda: int(status()["enrolled"]))
         document = _sample_policy()
         client.post("/api/v1/policies", {"documents": [document]})
-        rollout = client.post("/api/v1/rollouts", {"policy": document["name"], "target": "fleet"})
+        now = {"waves": {"kind": "at_once"}, "schedule": {"obey_class_hours": False, "avoid_marks": False}}
+        rollout = client.post("/api/v1/rollouts", {"policy": document["name"], "target": "fleet", **now})
         print(f"policy {document['name']}: rollout to the fleet begins", flush=True)
         return self._wait("installed", lambda: self._installed(rollout["id"]))
 

@@ -1,65 +1,146 @@
-"""How a rollout comes to its end: by itself when no tablet is under way, or by hand. It sets nothing on tablets."""
+"""What moves a rollout without anybody: the next tablets, the next wave, a halt, the end.
+
+The worker calls it again and again; each call reads what is due from the rows, so it may come twice, late, or die.
+"""
 
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
-from mdm import clock
+from mdm import jobs
 from mdm.audit import chain
-from mdm.auth.principal import Principal
-from mdm.errors import Conflict, Forbidden
+from mdm.jobs import Job
 from profiles import progress
-from profiles.models import Rollout, RolloutState
+from profiles.models import Rollout, RolloutState, RolloutWave
 from profiles.progress import Stage
-from profiles.rollouts.shown import ShownRollout, show
+from profiles.rollouts import bases, falling, release, settling, states, thresholds, wakes
+from profiles.rollouts.thresholds import Consequence, Halt, Thresholds
 
-
-def finish(session: Session, principal: Principal, rollout_id: UUID) -> ShownRollout:
-    """End a running rollout by hand: its numbers freeze, its tablets keep what they should hold. Conflict if over."""
-    show(session, principal, rollout_id)
-    if not principal.scope.all_schools and not _within(session, principal, rollout_id):
-        raise Forbidden("this rollout reaches schools that are not yours")
-    if not _end(session, rollout_id, RolloutState.FINISHED):
-        raise Conflict("this rollout is over")
-    chain.record(session, principal, "rollout.finish", f"rollout:{rollout_id}")
-    return show(session, principal, rollout_id)
+_ACTOR = "job:rollouts"
 
 
 def advance(session: Session) -> int:
-    """End every running rollout in which no tablet is under way any more; returns how many ended."""
-    ended = 0
-    running = session.exec(select(Rollout.id).where(Rollout.state == RolloutState.RUNNING).order_by(col(Rollout.id)))
-    for rollout_id in running.all():
-        assert rollout_id is not None
-        counts = progress.count(session, rollout_id)
-        if counts[Stage.PENDING] or counts[Stage.WOKEN]:
-            continue
-        state = RolloutState.SUPERSEDED if counts[Stage.SUPERSEDED] else RolloutState.FINISHED
-        ended += _end(session, rollout_id, state)
-    return ended
+    """Tell whom is to be told, and look once at every rollout under way; returns how many ended.
+
+    All in one transaction, for a handful of tablets; the worker takes it piece by piece (`step`, `under_way`, `look`).
+    """
+    step = Step()
+    while step.take(session):
+        pass
+    return sum(look(session, rollout_id) for rollout_id in under_way(session))
 
 
-def _end(session: Session, rollout_id: UUID, state: RolloutState) -> bool:
-    """Freeze the numbers; guarded, so that of two at once one does it."""
-    counts = {stage.value: number for stage, number in progress.count(session, rollout_id).items()}
-    rollout = session.exec(
-        select(Rollout).where(Rollout.id == rollout_id, Rollout.state == RolloutState.RUNNING).with_for_update()
-    ).first()
+def under_way(session: Session) -> list[UUID]:
+    """Return the rollouts that something may have to be noted or decided about, the oldest first."""
+    states.expire(session)
+    statement = select(Rollout.id).where(col(Rollout.state).in_(states.UNDER_WAY)).order_by(col(Rollout.id))
+    return [rollout_id for rollout_id in session.exec(statement) if rollout_id is not None]
+
+
+class Step:
+    """Telling and taking back, some hundred tablets a call. It only remembers where it was; forgetting costs a look."""
+
+    def __init__(self) -> None:
+        self._after: dict[UUID, int] = {}
+
+    def take(self, session: Session) -> int:
+        """Do the next piece of the first rollout that has one; returns how many tablets it was, 0 when all is done."""
+        for rollout_id, falls in _with_work(session):
+            act = falling.chunk if falls else release.chunk
+            done = act(session, rollout_id, after=self._after.get(rollout_id, 0))
+            self._after[rollout_id] = done[-1] if len(done) >= release.AT_ONCE else 0
+            if done:
+                return len(done)
+        return 0
+
+
+def look(session: Session, rollout_id: UUID) -> bool:
+    """Note what tablets of a rollout have reported, and decide: stop, open the next wave, or end. Says if it ended."""
+    rollout = states.locked(session, rollout_id, *states.UNDER_WAY)
     if rollout is None:
         return False
-    rollout.state, rollout.ended_at, rollout.counts = state, clock.now(), counts
-    session.add(rollout)
-    session.flush()
-    return True
+    limits = Thresholds.model_validate(rollout.thresholds)
+    while settling.note(session, rollout_id, limits):
+        pass
+    if rollout.state == RolloutState.RUNNING:
+        while wakes.move(session, rollout) == wakes.AT_ONCE:
+            pass
+        return _decide(session, rollout, limits)
+    return False
 
 
-def _within(session: Session, principal: Principal, rollout_id: UUID) -> bool:
-    outside = session.execute(
+def _with_work(session: Session) -> list[tuple[UUID, bool]]:
+    """The rollouts that have tablets to tell, and those whose tablets fall back (first: something is wrong there)."""
+    rows = session.execute(
         text(
-            "SELECT 1 FROM rollout_target t JOIN device d ON d.id = t.device_id"
-            " WHERE t.rollout_id = :rollout AND d.school_id <> ALL(:schools) LIMIT 1"
-        ),
-        {"rollout": rollout_id, "schools": sorted(principal.scope.school_ids)},
+            "SELECT id, true FROM rollout WHERE state IN ('halted', 'aborted', 'rolled_back')"
+            " AND fallen_back_at IS NULL UNION ALL"
+            " SELECT r.id, false FROM rollout r WHERE r.state = 'running' AND EXISTS ("
+            " SELECT FROM rollout_wave w WHERE w.rollout_id = r.id AND w.opened_at IS NOT NULL"
+            " AND w.released_at IS NULL) ORDER BY 2 DESC, 1"
+        )
     )
-    return outside.first() is None
+    return [(UUID(str(rollout_id)), falls) for rollout_id, falls in rows]
+
+
+def _decide(session: Session, rollout: Rollout, limits: Thresholds) -> bool:
+    assert rollout.id is not None
+    if bases.is_overtaken(session, rollout):
+        return states.end(session, rollout.id, RolloutState.SUPERSEDED)
+    numbers = settling.numbers(session, rollout.id)
+    if stop := thresholds.judge(numbers, limits):
+        _halt(session, rollout, stop)
+        return False
+    waves = _waves(session, rollout.id)
+    newest = max((wave.number for wave in waves if wave.opened_at is not None), default=0)
+    if all(wave.released_at is not None for wave in waves):
+        whole = thresholds.together(numbers)
+        if whole.settled < whole.released or (limits.proof and whole.unproved):
+            return False
+        counts = progress.count(session, rollout.id)
+        ending = RolloutState.SUPERSEDED if counts[Stage.SUPERSEDED] else RolloutState.FINISHED
+        return states.end(session, rollout.id, ending)
+    latest = next((each for each in numbers if each.wave == newest), thresholds.Numbers(newest, 0, 0, 0, 0, 0, 0))
+    if rollout.waves.get("kind") != "by_hand" and thresholds.may_open_next(
+        latest, limits, released_for_s=_released_for(session, rollout.id, newest)
+    ):
+        states.open_wave(session, rollout.id, newest + 1)
+        jobs.ring(session, Job.ADVANCE_ROLLOUTS)
+    return False
+
+
+def _halt(session: Session, rollout: Rollout, why: Halt) -> None:
+    """Stop, and go back where the rollout's own rule says so; the tablets follow some hundred at a time."""
+    assert rollout.id is not None
+    reasons = [
+        {"reason": each.reason, "tablets": each.tablets}
+        for each in progress.reasons(session, rollout.id)
+        if each.stage is Stage.FAILED
+    ]
+    wakes.withdraw(session, rollout.id)
+    if not states.halt(session, rollout.id, why, reasons[:5]):
+        return
+    bases.refresh(session, rollout)
+    details = {"code": why.code.value, "wave": why.wave, "counted": why.counted, "of": why.of}
+    chain.record(session, _ACTOR, "rollout.halt", f"rollout:{rollout.id}", details)
+    if why.consequence is Consequence.ROLL_BACK and states.roll_back(session, rollout.id):
+        bases.refresh(session, rollout)
+        chain.record(session, _ACTOR, "rollout.roll_back", f"rollout:{rollout.id}", {"because": why.code.value})
+    jobs.ring(session, Job.ADVANCE_ROLLOUTS)
+
+
+def _waves(session: Session, rollout_id: UUID) -> list[RolloutWave]:
+    statement = select(RolloutWave).where(RolloutWave.rollout_id == rollout_id).order_by(col(RolloutWave.number))
+    return list(session.exec(statement.execution_options(populate_existing=True)))
+
+
+def _released_for(session: Session, rollout_id: UUID, number: int) -> float | None:
+    row = session.execute(
+        text(
+            "SELECT extract(epoch FROM now() - released_at)::float8 FROM rollout_wave"
+            " WHERE rollout_id = :rollout AND number = :number"
+        ),
+        {"rollout": rollout_id, "number": number},
+    ).first()
+    return None if row is None else row[0]

@@ -55,7 +55,7 @@ def test_only_active_tablets_that_change_are_woken(district, session):
     """Nobody is woken for nothing, and one that is not enrolled cannot be."""
     district.add_tablet("OUT", "0101", active=False)
     roll(district, document())
-    everyone = {district.tablets[serial]: Lane.BULK for serial in "ABCD"}
+    everyone = {district.tablets[serial]: Lane.NORMAL for serial in "ABCD"}
     assert waiting(session) == everyone
     assert identifiers(district, "OUT") == ["tabane.policy.usb"], "it is ready when the tablet enrols"
     session.execute(text("DELETE FROM wakeup"))
