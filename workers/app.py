@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 from celery import Celery, Task
-from celery.signals import setup_logging, worker_ready
+from celery.signals import celeryd_after_setup, setup_logging, worker_ready
 
 import mdm.organization.models  # noqa: F401 - other rooms' tables refer to its tables
 from mdm import db
@@ -20,7 +20,7 @@ from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from mdm.settings import get_settings
 from profiles import drift, targets
-from workers import dispatch, history, rollouts, sweep, upkeep
+from workers import broker, dispatch, history, rollouts, sweep, upkeep
 from workers.schedule import SCHEDULE
 
 _log = structlog.get_logger(__name__)
@@ -61,6 +61,8 @@ def _configuration() -> dict[str, Any]:
         "task_create_missing_queues": False,
         "task_ignore_result": True,
         "task_acks_late": True,
+        # Jobs at work are threads: they cannot be cancelled when the line is lost, and being done twice is harmless.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
         "task_reject_on_worker_lost": True,
         "task_serializer": "json",
         "accept_content": ["json"],
@@ -70,7 +72,7 @@ def _configuration() -> dict[str, Any]:
         "worker_max_tasks_per_child": 5000,
         # A drain ends within a second of the signal, and Celery sleeps the whole time whenever a job is at work.
         "worker_soft_shutdown_timeout": 3,
-        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "worker_consumer": broker.CONSUMER,
         "worker_send_task_events": False,
         "worker_hijack_root_logger": False,
         "enable_utc": True,
@@ -137,18 +139,21 @@ def _leave_logging_alone(**_: Any) -> None:
     """Logging is the caller's: a connected receiver is what keeps Celery from setting up its own."""
 
 
-@worker_ready.connect  # type: ignore[untyped-decorator]
-def _start_watch(sender: Any, **_: Any) -> None:
-    """Watch this worker's lanes without the broker: when Valkey is gone no hint arrives, but urgent work still does."""
-    consumed = set(sender.app.amqp.queues.consume_from)
+@celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def _start_watch(instance: Any, **_: Any) -> None:
+    """Watch this worker's lanes without the broker: when Valkey is gone no hint arrives, but urgent work still does.
+
+    Before the worker looks for the broker, so that one started meanwhile works too.
+    """
+    consumed = set(instance.app.amqp.queues.consume_from)
     lanes = [Lane.URGENT] if URGENT_QUEUE in consumed else []
     lanes += [Lane.NORMAL, Lane.BULK] if QUEUES[Job.DISPATCH] in consumed else []
-    _stop_drains_at_once()
     for lane in lanes:
         threading.Thread(target=_watch, args=(lane,), name=f"watch-{lane.name.lower()}", daemon=True).start()
 
 
-def _stop_drains_at_once() -> None:
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _stop_drains_at_once(**_: Any) -> None:
     """Tell drains to end when the signal comes: Celery's `worker_shutting_down` comes only after the wait for them."""
     if threading.current_thread() is not threading.main_thread():
         return

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -123,6 +124,53 @@ def test_urgent_goes_through_while_valkey_is_gone(broker_of_its_own, fleet, due,
         due(tablets.ids[4:], Lane.BULK)
         until(lambda: len(cloud.deliveries()) == 4)
         assert {tablets.tokens[one] for one in tablets.ids[:4]} == set(cloud.deliveries())
+
+
+def test_a_worker_started_without_valkey_sends_what_is_urgent_and_takes_hints_when_it_is_there(
+    broker_of_its_own, fleet, due, cloud, log, engine_folder
+):
+    """Started while Valkey is away it works all the same, and soon after Valkey is there it hears its hints."""
+    tablets = fleet(4)
+    broker_of_its_own.stop()
+    address = urlsplit(broker_of_its_own.url)
+    with worker("urgent", "sweep", log=log):
+        due(tablets.ids[:1], Lane.URGENT)
+        until(lambda: len(cloud.deliveries()) == 1)
+        again = start_valkey(engine_folder / "own-valkey", port=address.port, password=address.password)
+        try:
+            due(tablets.ids[1:], Lane.URGENT)
+            publisher().send_task(Job.SWEEP.value, queue=QUEUES[Job.SWEEP])
+            with redis.Redis.from_url(again.url) as client:
+                until(lambda: not client.exists("tabane:sweep"))
+            until(lambda: len(cloud.deliveries()) == 4)
+        finally:
+            again.stop()
+
+
+def test_a_worker_outlives_a_broker_that_falls_while_jobs_are_at_work(
+    broker_of_its_own, configure, fleet, due, cloud, log, engine_folder
+):
+    """Valkey is killed under load, twice: the process goes on and takes hints again; nothing is sent twice for it."""
+    configure(fleet_per_s=40, fleet_burst=1)
+    tablets = fleet(200)
+    address = urlsplit(broker_of_its_own.url)
+    server = broker_of_its_own
+    due(tablets.ids)
+    with worker("push", log=log) as process:
+        for _ in range(2):
+            for _ in range(8):
+                hint()
+            seen = len(cloud.journal)
+            until(lambda seen=seen: len(cloud.journal) > seen)
+            server.process.kill()
+            server.process.wait()
+            server = start_valkey(engine_folder / "own-valkey", port=address.port, password=address.password)
+        with redis.Redis.from_url(server.url) as client:
+            hint()
+            until(lambda: not client.exists("tabane:push"))
+        assert process.poll() is None, log.read_text()[-3000:]
+    server.stop()
+    assert set(cloud.deliveries().values()) == {1}
 
 
 def test_a_worker_stops_promptly_and_cleanly(configure, log, fleet, due, cloud):
