@@ -18,7 +18,7 @@ import psycopg
 
 from mdm.commands.kinds import Safety, safety_of
 from simulator.tablets.journal import Event
-from tests.faults.witness import Limit, Witness, states
+from tests.faults.witness import COMMANDS, Limit, Witness, states
 
 _LATE: Final = "the tablet had done it all the same"
 _DROPPED: Final = frozenset({"expired", "cancelled", "superseded"})
@@ -62,7 +62,7 @@ def requests_made_their_commands(connection: psycopg.Connection, seen: Witness) 
         made = {UUID(each["command"]["id"]) for each in placed if each["created"]}
         stored.setdefault(key, set()).update(made)
         makers.update(made)
-    there = {row[0]: row[1] for row in connection.execute("SELECT id, created_by FROM command")}
+    there = {row[0]: row[1] for row in connection.execute(f"SELECT id, created_by FROM {COMMANDS}")}
     found = [f"accepted request {one.key} is not on record" for one in seen.accepted if one.key not in stored]
     found += [
         f"request {one.key} was answered with other commands than are on record"
@@ -84,6 +84,8 @@ def nothing_disappears(connection: psycopg.Connection, seen: Witness) -> list[Vi
         for each, state in seen.before.items()
         if each in after and not _forward(state, after[each])
     ]
+    twice = connection.execute("SELECT id FROM command JOIN command_past USING (id)").fetchall()
+    found += [f"command {each} is live and past at once" for (each,) in twice]
     unknown = Counter(state for state in after.values() if state not in _STAGES and state not in _ENDED)
     return _all(2, [*found, *(f"{count} commands in the state {state}" for state, count in unknown.items())])
 
@@ -109,7 +111,7 @@ def executed_once_or_dropped(connection: psycopg.Connection, seen: Witness) -> l
     found = [f"command {each} was carried out {len(lines)} times" for each, lines in executed.items() if len(lines) > 1]
     found += [
         f"command {each} was never carried out, it is {state}"
-        for each, device, state in connection.execute("SELECT id, device_id, state FROM command")
+        for each, device, state in connection.execute(f"SELECT id, device_id, state FROM {COMMANDS}")
         if state not in _DROPPED and state != "held" and each not in executed and device in seen.devices.values()
     ]
     return _all(4, found)
@@ -120,7 +122,7 @@ def ends_agree_with_the_tablets(connection: psycopg.Connection, seen: Witness) -
     executed = seen.executed()
     commands = {
         row[0]: row[1:]
-        for row in connection.execute("SELECT id, device_id, kind, state, result IS NOT NULL FROM command")
+        for row in connection.execute(f"SELECT id, device_id, kind, state, result IS NOT NULL FROM {COMMANDS}")
     }
     found = []
     for each, (device, kind, state, result) in commands.items():
@@ -143,7 +145,7 @@ def nobody_wiped_alone(connection: psycopg.Connection, seen: Witness) -> list[Vi
     rows = connection.execute(
         "SELECT c.id, c.kind, c.state, c.arguments, c.epoch, c.device_id, c.delivered_at, a.state, a.action, a.subject,"
         " a.digest, a.requested_by, a.decided_by, a.decided_at, a.expires_at"
-        " FROM command c LEFT JOIN approval a ON a.id = c.approval_id"
+        f" FROM {COMMANDS} LEFT JOIN approval a ON a.id = c.approval_id"
     ).fetchall()
     found = []
     for row in rows:
@@ -263,14 +265,14 @@ def _broken_chain(connection: psycopg.Connection, head: bytes | None) -> list[st
 def old_epochs_are_over(connection: psycopg.Connection, seen: Witness) -> list[Violation]:
     """11: no command of an earlier enrolment was served."""
     rows = connection.execute(
-        "SELECT c.id, c.kind, c.epoch, e.epoch, c.state FROM command c JOIN enrollment e USING (device_id)"
+        f"SELECT c.id, c.kind, c.epoch, e.epoch, c.state FROM {COMMANDS} JOIN enrollment e USING (device_id)"
         " WHERE c.epoch <> e.epoch AND (c.state IN ('held', 'queued', 'sent', 'delivered', 'not_now')"
         "  OR (c.epoch < e.epoch AND c.delivered_at > e.enrolled_at))"
     )
     found = [
         f"command {each} ({kind}) of epoch {old} is {state} in epoch {new}" for each, kind, old, new, state in rows
     ]
-    epochs = dict(connection.execute("SELECT id, epoch FROM command").fetchall())
+    epochs = dict(connection.execute(f"SELECT id, epoch FROM {COMMANDS}").fetchall())
     found += [
         f"command {entry.command} of epoch {epochs[UUID(entry.command)]} was carried out in epoch {entry.epoch}"
         for entry in seen.entries(Event.EXECUTED)

@@ -188,6 +188,15 @@ def a_command_that_went_back(ledger):
     ledger.seen.before[ledger.command("PLANT1", "queued")] = "delivered"
 
 
+def a_command_that_is_live_and_past(ledger):
+    ledger.force(
+        "INSERT INTO command_past (id, device_id, epoch, kind, arguments, dedupe_key, lane, state, expires_at,"
+        " created_at, ended_at, not_now_count) SELECT id, device_id, epoch, kind, arguments, dedupe_key, lane, state,"
+        " expires_at, created_at, now(), 0 FROM command WHERE id = %s",
+        ledger.commands["done"],
+    )
+
+
 def two_live_commands_of_one_key(ledger):
     ledger.sql("DROP INDEX command_live_key")
     for _ in range(2):
@@ -305,7 +314,7 @@ PLANTS = {
         a_command_that_two_requests_made,
         a_command_that_no_request_made,
     ),
-    2: (a_command_that_disappeared, an_end_that_changed, a_command_that_went_back),
+    2: (a_command_that_disappeared, an_end_that_changed, a_command_that_went_back, a_command_that_is_live_and_past),
     3: (two_live_commands_of_one_key,),
     4: (a_command_carried_out_twice, a_command_that_was_lost),
     5: (

@@ -102,9 +102,17 @@ def watch_leases(connection: psycopg.Connection) -> None:
     connection.execute(LEASES)
 
 
+_COLUMNS = (
+    "id, device_id, epoch, kind, arguments, dedupe_key, state, not_before, expires_at, created_at, created_by,"
+    " approval_id, delivered_at, result"
+)
+COMMANDS = f"(SELECT {_COLUMNS} FROM command UNION ALL SELECT {_COLUMNS} FROM command_past) AS c"
+"""Every command there is, live or past."""
+
+
 def states(connection: psycopg.Connection) -> dict[UUID, str]:
     """Return the state of every command there is."""
-    return dict(connection.execute("SELECT id, state FROM command").fetchall())
+    return dict(connection.execute(f"SELECT id, state FROM {COMMANDS}").fetchall())
 
 
 def audit_head(connection: psycopg.Connection) -> bytes | None:
