@@ -94,7 +94,7 @@ def estimate(
     return Estimate(
         tablets=sum(tablets.values()),
         changed=judged.changed,
-        left_out=[LeftOut(reason, number) for reason, number in reasons.most_common()],
+        left_out=[LeftOut(*each) for each in sorted(reasons.items(), key=lambda each: (-each[1], each[0]))],
         waves=list(waves),
         schools=schools[:MOST_SCHOOLS],
         gb=total,
