@@ -193,12 +193,12 @@ class Rollout(SQLModel, table=True):
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
     )
     """When it goes on, and when it stops by itself (`rollouts.thresholds`)."""
-    estimate: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    estimate: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     """What it was expected to cost when it was started."""
     reason: str | None = Field(default=None, sa_column=Column(String(400)))
     digest: bytes | None = Field(default=None, sa_column=Column(LargeBinary))
     """Over revision, waves and snapshot: what a second operator approves is what runs."""
-    halt: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB))
+    halt: dict[str, Any] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     """Why it stopped by itself: a code, the wave and the numbers."""
     created_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("operator.id")))
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
@@ -209,7 +209,7 @@ class Rollout(SQLModel, table=True):
     ended_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     fallen_back_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     """When the last tablet that falls back was told so, after a halt, an abort or a roll back."""
-    counts: dict[str, int] | None = Field(default=None, sa_column=Column(JSONB))
+    counts: dict[str, int] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
     """The final numbers, written once at the end; while it runs they are counted."""
 
 

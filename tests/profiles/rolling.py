@@ -54,6 +54,8 @@ def show(district, rollout_id):
 def go_on(district, *, installing=()):
     """Let tablets install what they should, then the worker look at everything until nothing is left to do."""
     district.install_everything(*installing)
+    ids = [district.tablets[serial] for serial in installing]
+    district.session.execute(text("DELETE FROM wakeup WHERE device_id = ANY(:ids)"), {"ids": ids})
     district.session.commit()
     ended = rollouts.advance(district.session)
     district.session.commit()
