@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.house import House
-from bench.push import CONNECTIONS, POLICY, ROLLOUT, populated, until
+from bench.push import POLICY, ROLLOUT, populated, until
 from bench.seeding import make_fleet
 from bench.tablets import Line, Tablets
 
@@ -44,7 +44,7 @@ def measure(
     print(f"  seed {seed}", file=sys.stderr)
     chance = random.Random(seed)  # noqa: S311 - which tablets are lost is no secret
     district = make_fleet(tablets)
-    with populated(district, Line(CONNECTIONS)) as (house, fleet):
+    with populated(district, Line()) as (house, fleet):
         client = house.client()
         client.post("/api/v1/policies", {"documents": [POLICY]})
         client.post("/api/v1/rollouts", ROLLOUT)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -49,7 +50,7 @@ class Device:
     @property
     def udid(self) -> str:
         """Stable for the hardware, whatever is installed on it."""
-        return str(uuid5(NAMESPACE_URL, f"ipad:{self.serial}")).upper()
+        return _udid(self.serial)
 
     def wipe(self, *, preserve_data_plan: bool) -> None:
         """Forget everything; an eSIM too, unless its plan is preserved."""
@@ -60,6 +61,11 @@ class Device:
         self.wipes += 1
         if self.esim and not preserve_data_plan:
             self.iccid = ""
+
+
+@lru_cache(maxsize=32_768)
+def _udid(serial: str) -> str:
+    return str(uuid5(NAMESPACE_URL, f"ipad:{serial}")).upper()
 
 
 WAITS = frozenset(

@@ -4,7 +4,6 @@ https://developer.apple.com/documentation/devicemanagement (check-in and command
 """
 
 import asyncio
-import plistlib
 import random
 from contextlib import suppress
 from enum import Enum
@@ -16,6 +15,7 @@ from simulator.tablets.enrolling import Enrollment, Newcomer, Refused
 from simulator.tablets.journal import Event, Journal
 from simulator.tablets.keys import Keys
 from simulator.tablets.line import Line
+from simulator.tablets.orders import Order, read_order
 from simulator.tablets.profile import BadProfile, is_enrollment, parse_profile, read_enrollment
 from simulator.web import Client, Response, Unreachable
 
@@ -203,13 +203,13 @@ class IPad:
                 return postponed
             if not response.body:
                 return postponed
-            message = await self._carry_out(now, plistlib.loads(response.body, fmt=plistlib.FMT_XML))
+            message = await self._carry_out(now, read_order(response.body))
             postponed = postponed or message["Status"] == "NotNow"
         self.journal.write(Event.REFUSED, self.epoch, where="endless conversation")
         return False
 
-    async def _carry_out(self, now: Enrollment, order: dict[str, Any]) -> dict[str, Any]:
-        uuid, command = order["CommandUUID"], order["Command"]
+    async def _carry_out(self, now: Enrollment, order: Order) -> dict[str, Any]:
+        uuid, command = order.uuid, order.command
         kind = command.get("RequestType", "")
         if kind in WAITS and self._chance.random() < self.behaviour.not_now:
             self.journal.write(Event.NOT_NOW, self.epoch, command=uuid, kind=kind)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import plistlib
 import re
 import signal
 import socket
@@ -21,6 +22,7 @@ from simulator.tablets.device import Device
 from simulator.tablets.enlisting import Papers
 from simulator.tablets.fleet import Recruit, read_recruits
 from simulator.tablets.journal import WITNESSED, Event
+from simulator.tablets.orders import read_order
 from simulator.web import Client, Unreachable
 
 
@@ -219,3 +221,14 @@ def test_the_http_client_reads_both_framings_and_outlives_closed_connections():
             await client.request("GET", url)
 
     asyncio.run(run())
+
+
+def test_an_order_is_read_the_same_with_and_without_the_cache():
+    """Only the CommandUUID may differ between tablets that are told the same; odd orders are read in full."""
+    command = {"RequestType": "InstallProfile", "Payload": b"<key>CommandUUID</key><string>not this</string>"}
+    for uuid in ("0E0A5B2E-0001", "0E0A5B2E-0002", "with <odd> signs"):
+        order = read_order(plistlib.dumps({"Command": command, "CommandUUID": uuid}))
+        assert (order.uuid, order.command) == (uuid, command)
+    nested = {"RequestType": "Settings", "CommandUUID": "inner"}
+    order = read_order(plistlib.dumps({"Command": nested, "CommandUUID": "outer"}))
+    assert (order.uuid, order.command) == ("outer", nested)
