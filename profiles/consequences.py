@@ -133,9 +133,10 @@ def harm_done(before: Sequence[Group], after: Sequence[Group], own_host: str) ->
     return findings(list(_moves(before, after)), own_host)
 
 
-def loads(session: Session, before: Sequence[Group], after: Sequence[Group]) -> list[SchoolLoad]:
-    """Only what the schools' tablets fetch (see `weigh`)."""
-    return _schools(session, list(_moves(before, after)))
+def fetches(before: Sequence[Group], after: Sequence[Group]) -> dict[int, int]:
+    """Only how many bytes each tablet fetches that is to hold something else, by its id."""
+    moves = [move for move in _moves(before, after) if move.after.changes]
+    return {device: _fetched(move) for move in moves for device in move.device_ids}
 
 
 def findings(moves: Sequence[_Move], own_host: str) -> list[Finding]:

@@ -1,24 +1,27 @@
 """What a rollout is expected to cost, and whether that needs a second operator: numbers before it starts.
 
-It reads the limits and computes; it refuses nothing.
+It brings snapshot, limits and calendars together and has `costs` compute; it refuses nothing.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 from sqlmodel import Session
 
+from mdm import clock
 from mdm.limits import limits
+from mdm.organization.calendars import calendars_of
 from profiles.models import Rollout
+from profiles.rollouts import costs
+from profiles.rollouts.costs import Busiest, Chain
 from profiles.rollouts.judging import Judged
+from profiles.rollouts.schedules import Schedule
 from profiles.rollouts.snapshot import Group
 from profiles.rollouts.waves import Wave
-
-_GB: Final = 1_000_000_000
-MOST_SCHOOLS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,57 +53,65 @@ class Estimate:
     waves: list[Wave]
     schools: list[SchoolCost]
     gb: float
-    """Over LTE in the worst case."""
-    busiest_school: str | None
-    busiest_gb: float
+    """Over LTE in the worst case; GB are 10^9 bytes."""
+    busiest: Busiest | None
+    """The school that fetches most."""
     pool_share: float | None
     """Of the month's data, where the district has a pool."""
-    gate_gb: float
-    needs_approval: bool
-    """It costs more than the gate lets through: a second operator decides."""
+    finishes_at: datetime | None
+    """At the present limits, waits between waves apart; None: not within 60 days."""
+    limited_by: Chain | None
+    gate: list[str]
+    """Why a second operator must approve; empty: nobody must."""
+
+    @property
+    def needs_approval(self) -> bool:
+        """Whether a second operator decides."""
+        return bool(self.gate)
 
     def as_json(self) -> dict[str, Any]:
         """As the rollout's row keeps it."""
-        return asdict(self)
+        written: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
+        return written
 
 
-_READER: Final = TypeAdapter(Estimate)
+_ADAPTER: Final = TypeAdapter(Estimate)
 
 
 def of_json(kept: Mapping[str, Any]) -> Estimate:
     """Read what `as_json` wrote."""
-    return _READER.validate_python(dict(kept))
+    return _ADAPTER.validate_python(dict(kept))
 
 
 def estimate(
-    session: Session, _rollout: Rollout, found: Sequence[Group], waves: Sequence[Wave], judged: Judged
+    session: Session, rollout: Rollout, found: Sequence[Group], waves: Sequence[Wave], judged: Judged
 ) -> Estimate:
-    """Add up what is known of a snapshot."""
-    present = limits.current(session)
-    loads = {load.school: load for load in judged.loads}
-    tablets = Counter[str]()
-    reasons = Counter[str]()
+    """Say what a snapshot costs at the present limits and by the schools' calendars."""
+    cost = costs.estimate(
+        judged.loads,
+        limits.current(session),
+        Schedule.model_validate(rollout.schedule),
+        calendars_of(session, {load.school_id for load in judged.loads}),
+        after=clock.now(),
+    )
+    tablets, reasons, bytes_of = Counter[str](), Counter[str](), Counter[str]()
     for group in found:
         if group.excluded is None:
             tablets[group.school] += group.tablets
         else:
             reasons[group.excluded] += group.tablets
-    schools = [
-        SchoolCost(code, number, loads[code].bytes_in_all if code in loads else 0)
-        for code, number in sorted(tablets.items())
-    ]
-    total = sum(each.bytes for each in schools) / _GB
-    busiest = max(schools, key=lambda each: each.bytes, default=None)
+    for load in judged.loads:
+        bytes_of[load.school] += load.tablets * load.bytes_each
     return Estimate(
         tablets=sum(tablets.values()),
         changed=judged.changed,
         left_out=[LeftOut(*each) for each in sorted(reasons.items(), key=lambda each: (-each[1], each[0]))],
         waves=list(waves),
-        schools=schools[:MOST_SCHOOLS],
-        gb=total,
-        busiest_school=busiest.school if busiest is not None and busiest.bytes else None,
-        busiest_gb=busiest.bytes / _GB if busiest is not None else 0.0,
-        pool_share=total / present.pool_gb if present.pool_gb else None,
-        gate_gb=present.gate_gb,
-        needs_approval=total > present.gate_gb,
+        schools=[SchoolCost(code, number, bytes_of[code]) for code, number in sorted(tablets.items())],
+        gb=cost.gb,
+        busiest=cost.busiest,
+        pool_share=cost.pool_share,
+        finishes_at=cost.finishes_at,
+        limited_by=cost.limited_by,
+        gate=list(cost.gate),
     )

@@ -3,20 +3,21 @@
 It looks at some thousand tablets at a time, so that a large fleet needs no more memory than a small one.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlmodel import Session, select
 
+from mdm.platform import Platform
 from profiles import consequences, plans, progress, targets
-from profiles.consequences import Finding, SchoolLoad
+from profiles.consequences import Finding
 from profiles.lint import Code
 from profiles.models import PolicyRevision, Rollout
 from profiles.progress import Stage
 from profiles.rollouts import snapshot
-from profiles.targets import Group
+from profiles.rollouts.costs import Load
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +29,42 @@ class Judged:
     changed: int
     """Those that are to hold something else."""
     harms: list[Finding]
-    loads: list[SchoolLoad]
-    """What reachable tablets fetch, by school."""
+    loads: list[Load]
+    """What reachable tablets fetch."""
 
 
 def judge(session: Session, rollout_id: UUID) -> Judged:
     """Compare what the tablets of a snapshot should hold now and once all of them have been told."""
     tablets = changed = 0
     harms: Counter[Finding] = Counter()
-    schools: defaultdict[str, list[SchoolLoad]] = defaultdict(list)
+    loads: Counter[Load] = Counter()
     for ids, left_out in snapshot.pages(session, rollout_id):
         before = targets.groups(session, ids)
         after = targets.groups(session, ids, assumed=rollout_id)
+        fetched = consequences.fetches(before, after)
         tablets += len(ids)
-        changed += sum(len(group.device_ids) for group in after if group.changes)
+        changed += len(fetched)
         for harm in consequences.harm_done(before, after, plans.own_host()):
             harms[replace(harm, tablets=0)] += harm.tablets
-        for load in consequences.loads(session, before, _only(after, lambda device: device not in left_out)):  # noqa: B023 - used at once
-            schools[load.school].append(load)
+        loads.update(_loads(session, {device: size for device, size in fetched.items() if device not in left_out}))
     return Judged(
         tablets,
         changed,
         [replace(harm, tablets=number) for harm, number in harms.items()],
-        [_together(parts) for _, parts in sorted(schools.items())],
+        [replace(load, tablets=number) for load, number in loads.items()],
     )
+
+
+def _loads(session: Session, fetched: dict[int, int]) -> Counter[Load]:
+    """Count the tablets of one school and platform that fetch the same."""
+    rows = session.execute(
+        text(
+            "SELECT d.id, s.id, s.code, d.platform FROM device d JOIN school s ON s.id = d.school_id"
+            " WHERE d.id = ANY(CAST(:ids AS bigint[])) ORDER BY d.id"
+        ),
+        {"ids": list(fetched)},
+    )
+    return Counter(Load(school, code, Platform(kind), 0, fetched[device]) for device, school, code, kind in rows)
 
 
 def excused(session: Session, rollout: Rollout) -> set[str]:
@@ -72,16 +85,3 @@ def excused(session: Session, rollout: Rollout) -> set[str]:
         if counts[Stage.INSTALLED] if counts else progress.count(session, rollout_id)[Stage.INSTALLED]:
             codes.add(Code.NO_CANARY)
     return codes
-
-
-def _only(groups: Sequence[Group], wanted: Callable[[int], bool]) -> list[Group]:
-    return [replace(each, device_ids=tuple(filter(wanted, each.device_ids))) for each in groups]
-
-
-def _together(parts: Sequence[SchoolLoad]) -> SchoolLoad:
-    return SchoolLoad(
-        parts[0].school,
-        sum(part.tablets for part in parts),
-        max(part.bytes_each for part in parts),
-        sum(part.bytes_in_all for part in parts),
-    )

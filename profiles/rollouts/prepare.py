@@ -73,12 +73,13 @@ def prepare(session: Session, principal: Principal, asked: Asked) -> Prepared:
     at, speaks_for = places.find(session, layer, principal.scope), policies.place_of(session, row)
     if at.layer is LayerColumn.FLEET and speaks_for.layer is LayerColumn.FLEET and not principal.scope.all_schools:
         raise Forbidden("the fleet is for operators of all schools; name a school")
-    barred = snapshot.barred(session, asked.options.exclude, principal.scope)
+    barred = snapshot.named(session, asked.options.exclude, principal.scope, at="/exclude")
+    for place, listed in enumerate(asked.options.waves.lists if asked.options.waves else ()):
+        snapshot.named(session, listed, principal.scope, at=f"/waves/lists/{place}")
     frame = Frame((at, speaks_for), principal.scope, barred)
     found = snapshot.survey(session, frame)
-    options = _decided(asked.options, sum(group.tablets for group in found if group.excluded is None))
-    assert options.waves is not None
-    whole = at.covers(speaks_for) and not (options.waves.kind is WaveKind.BY_HAND and options.waves.rest is Rest.NEVER)
+    way = _decided(asked.options, sum(group.tablets for group in found if group.excluded is None))
+    whole = at.covers(speaks_for) and not (way.waves.kind is WaveKind.BY_HAND and way.waves.rest is Rest.NEVER)
     if not found and not whole:
         raise Invalid(f"no tablet of {layer} is spoken to by policy `{asked.policy}`")
     rollout = Rollout(
@@ -90,12 +91,15 @@ def prepare(session: Session, principal: Principal, asked: Asked) -> Prepared:
         created_by=principal.id,
         created_at=clock.now(),
     )
-    rollout_id = _insert(session, rollout, options)
-    named = [waves.Ring(ring.name, ring.places) for ring in rings.ordered(session)]
-    drafts = waves.drafts(options.waves, rings=named, schools=sorted({group.school for group in found}))
+    rollout_id = _insert(session, rollout, way, asked.options.reason)
+    first = [waves.Ring(ring.name, ring.places) for ring in rings.ordered(session)]
+    drafts = waves.drafts(way.waves, rings=first, schools=sorted({group.school for group in found}))
     made = snapshot.take(session, rollout_id, frame, drafts)
     rollout.leaves_out = snapshot.keep_what_they_have(session, rollout_id, row.id)
     judged = judging.judge(session, rollout_id)
+    shut = wakes.shut(session, way.schedule, {load.school_id for load in judged.loads}, rollout_id=rollout_id)
+    if shut is not None:
+        raise Invalid("nobody could be woken", errors=[{"pointer": "/schedule", "detail": shut.why.value}])
     cost = estimates.estimate(session, rollout, found, made, judged)
     rollout.estimate, rollout.digest = cost.as_json(), snapshot.digest(session, rollout_id)
     session.add(rollout)
@@ -104,17 +108,24 @@ def prepare(session: Session, principal: Principal, asked: Asked) -> Prepared:
     return Prepared(rollout, rollout_id, made, judged, cost, left_out)
 
 
-def _decided(options: Options, reachable: int) -> Options:
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How it goes out, with nothing left open."""
+
+    waves: Waves
+    schedule: Schedule
+    thresholds: Thresholds
+
+
+def _decided(options: Options, reachable: int) -> _Way:
     """With what was left open decided by the number of tablets that can be reached."""
     divided = options.waves or Waves(kind=waves.default_kind(reachable))
     staged = divided.kind is WaveKind.STAGED
     limits = options.thresholds or Thresholds()
-    return Options(
-        options.exclude,
+    return _Way(
         divided,
         options.schedule or wakes.schedule_for(reachable),
         limits.settled_for(staged=staged, proof=staged or reachable >= waves.PROOF_FROM),
-        options.reason,
     )
 
 
@@ -126,15 +137,12 @@ def _revision(session: Session, policy: Policy, revision: int | None) -> int:
     return revision if revision is not None else known[0]
 
 
-def _insert(session: Session, rollout: Rollout, options: Options) -> UUID:
+def _insert(session: Session, rollout: Rollout, way: _Way, reason: str | None) -> UUID:
     """Insert the row, dated by the database's clock as the wake-ups are. It has told nobody and no layer."""
-    assert options.waves is not None
-    assert options.schedule is not None
-    assert options.thresholds is not None
-    rollout.waves = options.waves.model_dump(mode="json")
-    rollout.schedule = options.schedule.model_dump(mode="json")
-    rollout.thresholds = options.thresholds.model_dump(mode="json")
-    rollout.reason = (options.reason or "").strip()[:400] or None
+    rollout.waves = way.waves.model_dump(mode="json")
+    rollout.schedule = way.schedule.model_dump(mode="json")
+    rollout.thresholds = way.thresholds.model_dump(mode="json")
+    rollout.reason = (reason or "").strip()[:400] or None
     session.add(rollout)
     session.flush()
     # The default of the column is for the former version, and an object does not say NULL where there is a default.

@@ -71,21 +71,21 @@ class Frame:
     """Places that are left out, by how they were written."""
 
 
-def barred(session: Session, written: Sequence[str], scope: Scope) -> dict[str, Place]:
-    """Find the places that are to be left out; raises Invalid, naming each that is not understood or not there."""
+def named(session: Session, written: Sequence[str], scope: Scope, *, at: str) -> dict[str, Place]:
+    """Find places by how they are written (`at` points to the list); Invalid names each that is wrong or not there."""
     found, errors = {}, []
     for number, each in enumerate(written):
         try:
             layer = places.parse(each)
             place = places.find(session, layer, scope)
         except (Invalid, NotFound) as error:
-            errors.append({"pointer": f"/exclude/{number}", "detail": error.detail})
+            errors.append({"pointer": f"{at}/{number}", "detail": error.detail})
             continue
         if place.layer is LayerColumn.FLEET:
-            errors.append({"pointer": f"/exclude/{number}", "detail": "name a school, a class or a tablet"})
+            errors.append({"pointer": f"{at}/{number}", "detail": "name a school, a class or a tablet"})
         found[str(layer)] = place
     if errors:
-        raise Invalid("what is to be left out is not understood", errors=errors)
+        raise Invalid("a list of places has errors", errors=errors)
     return found
 
 

@@ -4,7 +4,7 @@ It decides no time itself (`windows` does) and sends nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel import Session
 
-from mdm import jobs
+from mdm import clock, jobs
 from mdm.devices import wakeups
 from mdm.devices.models import Lane
 from mdm.devices.wakeups import Plan
@@ -64,6 +64,17 @@ def schedule_for(tablets: int) -> Schedule:
     if tablets >= targets.BULK_FROM:
         return Schedule()
     return Schedule(obey_class_hours=False, avoid_marks=False)
+
+
+def shut(session: Session, schedule: Schedule, school_ids: Collection[int], *, rollout_id: UUID) -> Never | None:
+    """Say why nobody of these schools can ever be woken by a schedule; None when somebody can."""
+    now = clock.now()
+    found = [
+        slots(schedule, calendar, after=now, device_ids=(), rollout_id=rollout_id)
+        for calendar in calendars_of(session, school_ids).values()
+    ]
+    never = [each for each in found if isinstance(each, Never)]
+    return never[0] if never and len(never) == len(found) else None
 
 
 def lane_of(session: Session, rollout: Rollout) -> Lane:

@@ -290,8 +290,9 @@ def test_an_estimate_says_what_a_rollout_would_do_and_leaves_nothing(district, s
     )
     assert [(each.school, each.tablets) for each in found.schools] == [("0101", 2), ("0102", 1)]
     assert [(wave.name, wave.size) for wave in found.waves] == [("everyone", 3)]
-    assert found.busiest_school == "0101"
+    assert (found.busiest.school, found.busiest.tablets) == ("0101", 2)
+    assert found.finishes_at is not None
     assert found.gb == pytest.approx(sum(each.bytes for each in found.schools) / 1e9)
-    assert not found.needs_approval
+    assert (found.gate, found.needs_approval) == ([], False)
     assert session.execute(text("SELECT count(*) FROM rollout_target")).scalar_one() == before
     assert session.execute(text("SELECT count(*) FROM rollout")).scalar_one() == 0

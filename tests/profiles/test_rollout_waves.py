@@ -1,13 +1,17 @@
 """Rollouts in waves: who is told when, who is left out, and what becomes of those who come later."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 
+from mdm import clock
 from mdm.devices.models import Device, Lane, LedgerState
 from mdm.errors import Conflict, Invalid, NotFound
 from profiles import policies, rollouts, targets
 from profiles.models import RolloutState
 from profiles.rollouts import release, rings
+from profiles.rollouts.schedules import Schedule
 from profiles.rollouts.waves import Waves
 from tests.profiles.rolling import (
     SECTIONS,
@@ -144,6 +148,19 @@ def test_places_to_leave_out_are_checked_one_by_one(district):
     with pytest.raises(Invalid) as refusal:
         start(district, exclude=("school=0101", "school=9999", "somebody", "fleet"))
     assert [each["pointer"] for each in refusal.value.errors] == ["/exclude/1", "/exclude/2", "/exclude/3"]
+
+    with pytest.raises(Invalid) as refusal:
+        start(district, waves={"kind": "by_hand", "lists": [["school=0101"], ["school=0102", "class=0101/9/9"]]})
+    assert [each["pointer"] for each in refusal.value.errors] == ["/waves/lists/1/1"]
+
+
+def test_a_schedule_that_never_opens_is_refused(district):
+    """Nobody would ever be woken."""
+    apply(district, usb=SECTIONS[1])
+    over = Schedule(not_after=clock.now() - timedelta(days=1), avoid_marks=False, obey_class_hours=False)
+    with pytest.raises(Invalid) as refusal:
+        start(district, schedule=over)
+    assert refusal.value.errors[0]["pointer"] == "/schedule"
 
 
 def test_tablets_that_cannot_be_reached_are_told_last(district, session):
