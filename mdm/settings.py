@@ -48,25 +48,25 @@ class ThrottleSettings(_Section):
     Wake-ups per second and burst of each bucket in the chain fleet, provider, school, device.
     """
 
-    fleet_per_s: float = Field(default=150, ge=0)
+    fleet_per_s: float = Field(default=150, ge=0, allow_inf_nan=False)
     fleet_burst: int = Field(default=300, ge=1)
-    provider_per_s: float = Field(default=0, ge=0)
+    provider_per_s: float = Field(default=0, ge=0, allow_inf_nan=False)
     provider_burst: int = Field(default=1000, ge=1)
-    school_per_s: float = Field(default=10, ge=0)
+    school_per_s: float = Field(default=10, ge=0, allow_inf_nan=False)
     school_burst: int = Field(default=30, ge=1)
-    device_per_s: float = Field(default=0.1, ge=0)
+    device_per_s: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     device_burst: int = Field(default=2, ge=1)
-    urgent_per_s: float = Field(default=20, ge=0)
+    urgent_per_s: float = Field(default=20, ge=0, allow_inf_nan=False)
     """The urgent lane's own reserve, beside the chain."""
     urgent_burst: int = Field(default=40, ge=1)
-    school_bytes_per_s: float = Field(default=0, ge=0)
+    school_bytes_per_s: float = Field(default=0, ge=0, allow_inf_nan=False)
     """What one school's tablets may be made to fetch."""
     school_downloads: int = Field(default=0, ge=0)
     """How many tablets of a school may fetch something big at once."""
     big_from_bytes: int = Field(default=5_000_000, ge=1)
-    gate_gb: float = Field(default=20, ge=0)
+    gate_gb: float = Field(default=20, ge=0, allow_inf_nan=False)
     """A rollout above this needs a second operator."""
-    pool_gb: float | None = Field(default=None, ge=0)
+    pool_gb: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """The month's data pool."""
 
 

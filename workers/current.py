@@ -55,6 +55,6 @@ class Current:
                 if newest != self._newest:
                     self._known, self._newest = limits.current(session), newest
             self._ahead = epoch - time.monotonic()
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ValueError) as error:  # or a value that only a newer version can read
             _log.warning("limits_not_read", error=type(error).__name__)
         self._read_at = time.monotonic()

@@ -4,6 +4,7 @@ No transaction is open while anything is sent, and nothing is decided by the mes
 dies in between loses a lease of a minute; a settle that comes too late changes nothing.
 """
 
+import random
 import threading
 import time
 from collections import Counter, defaultdict
@@ -17,15 +18,14 @@ from mdm import db, jobs
 from mdm.commands import waking
 from mdm.devices import turns, wakeups
 from mdm.devices.models import Lane
-from mdm.devices.turns import Turn
 from mdm.devices.wakeups import Claim, Result, Verdict
 from mdm.platform import Platform
 from mdm.settings import get_settings
 from mdm.transports import WAKEABLE, transport_of
-from workers import places
+from workers import dealing, places
 from workers.current import Current
 from workers.orders import Wish
-from workers.throttle import Decision, Room, Rooms, Throttle, Ticket, connect
+from workers.throttle import Decision, Throttle, Ticket, connect
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +39,8 @@ _NEAR_S: Final = 2.0
 _LEAST_NAP_S: Final = 0.02
 _LONGEST_NAP_S: Final = 1.0
 """No drain rests longer: limits may have changed."""
+_RACE_S: Final = 0.1
+"""The same where another worker has just taken what there was."""
 _OWN_WAIT_S: Final = 10.0
 """A tablet that was woken too often just now comes up again after this at the latest."""
 _BROKEN_PAUSE_S: Final = 60.0
@@ -54,12 +56,6 @@ _OUTAGE_S: Final = 1.0
 _LONGEST_OUTAGE_S: Final = 60.0
 """The same for a service that cannot be reached at all."""
 
-_SHORT_S: Final = 0.1
-"""How long a school is left out whose tablets another worker has just taken."""
-
-_heavy: dict[tuple[Lane, int], float] = {}
-_barren: dict[tuple[Lane, int], float] = {}
-"""Until when (monotonic) only what weighs nothing is claimed of a school, and nothing at all."""
 _strikes: Counter[tuple[Lane, Platform]] = Counter()
 _running: defaultdict[Lane, threading.Lock] = defaultdict(threading.Lock)
 _rung: defaultdict[Lane, threading.Event] = defaultdict(threading.Event)
@@ -108,7 +104,9 @@ def _drain(lane: Lane, until: float, tally: Counter[str]) -> None:
         held = max(throttle().paused_for(lane, platform) for platform in WAKEABLE)
         if wait is None or wait > _NEAR_S or held > _NEAR_S or time.monotonic() >= until:
             return
-        if _rested(lane, min(max(wait, held, nap), _LONGEST_NAP_S)):
+        # Not in step with other processes, or all would go for the same permits at the same moment.
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311 - a rest is no secret
+        if _rested(lane, min(max(wait, held, nap * jitter), _LONGEST_NAP_S)):
             return
 
 
@@ -144,7 +142,7 @@ def _wake(lane: Lane, limit: int) -> tuple[Counter[str], float]:
     if len(granted) < len(claims):
         _turn_away(lane, claims, decision)
         tally["throttled"] = len(claims) - len(granted)
-        nap = max(nap, _LEAST_NAP_S, 0.0 if granted else min(_SHORT_S, *decision.waits))
+        nap = max(nap, _LEAST_NAP_S, 0.0 if granted else min(_RACE_S, *decision.waits))
     if granted:
         _send(lane, granted, decision.ticket, tally)
     return tally, nap
@@ -166,54 +164,16 @@ def _claimed(lane: Lane, limit: int) -> tuple[list[Claim], float]:
         return [], 0.0
     places.tidy(throttle())
     rooms = throttle().rooms(lane, schools, WAKEABLE)
-    dealt = _dealt(lane, schools, rooms, limit)
+    dealt = dealing.deal(lane, schools, rooms, limit)
     if not dealt:
         return [], max(rooms.wait, rooms.pace)
     with db.transaction() as session:
         claims = turns.claim(session, lane, dealt, lease_s=LEASE_S)
-    _note_barren(lane, dealt, claims)
+    dealing.note_barren(lane, dealt, {claim.school_id for claim in claims})
     # Less room than one batch: rest until a good part of it is there again, instead of going for each permit.
     total = sum(turn.count for turn in dealt)
     used_up = total < limit and len(claims) >= total
     return claims, max(rooms.wait, rooms.pace) if used_up else 0.0
-
-
-def _dealt(lane: Lane, schools: Sequence[int], rooms: Rooms, limit: int) -> list[Turn]:
-    """Deal what there is room for to the schools that wait, in equal shares, so that none waits for another."""
-    now = time.monotonic()
-    left = min(limit, rooms.total)
-    open_ = {
-        school: rooms.schools[school].count
-        for school in schools
-        if rooms.schools[school].count > 0 and _barren.get((lane, school), 0.0) <= now
-    }
-    counts = dict.fromkeys(open_, 0)
-    while left > 0 and (able := [school for school in open_ if counts[school] < open_[school]]):
-        share = max(1, left // len(able))
-        for school in able:
-            more = min(share, open_[school] - counts[school], left)
-            counts[school] += more
-            left -= more
-    return [_turn(lane, school, count, rooms.schools[school]) for school, count in counts.items() if count]
-
-
-def _turn(lane: Lane, school: int, count: int, room: Room) -> Turn:
-    heavy_waits = _heavy.get((lane, school), 0.0) > time.monotonic()
-    return Turn(school, count, room.bytes, 1 if heavy_waits else room.below)
-
-
-def _note_barren(lane: Lane, dealt: Sequence[Turn], claims: Sequence[Claim]) -> None:
-    """Leave schools out for a moment that gave nothing: what waits there is too heavy now, or another worker has it.
-
-    Else they would be dealt, again and again, what others could use.
-    """
-    now = time.monotonic()
-    gave = {claim.school_id for claim in claims}
-    for turn in dealt:
-        if turn.school_id not in gave:
-            until = now + (_SHORT_S if turn.below is None else _LONGEST_NAP_S)
-            heavy_until = _heavy.get((lane, turn.school_id), 0.0)
-            _barren[lane, turn.school_id] = heavy_until if heavy_until > now else until
 
 
 def _turn_away(lane: Lane, claims: Sequence[Claim], decision: Decision) -> None:
@@ -231,7 +191,7 @@ def _turn_away(lane: Lane, claims: Sequence[Claim], decision: Decision) -> None:
             continue
         back.append(claim)
         if claim.payload_bytes:
-            _heavy[lane, claim.school_id] = time.monotonic() + min(wait, _LONGEST_NAP_S)
+            dealing.note_heavy(lane, claim.school_id, wait)
     with db.transaction() as session:
         wakeups.defer(session, waits)
         turns.give_back(session, back)

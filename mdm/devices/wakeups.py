@@ -101,8 +101,8 @@ def mark_due(session: Session, device_ids: Sequence[int], lane: Lane) -> None:
     """
     session.execute(
         text(
-            "INSERT INTO wakeup (device_id, lane, due_at)"
-            " SELECT e.device_id, :lane, now() FROM enrollment e"
+            "INSERT INTO wakeup (device_id, school_id, lane, due_at)"
+            " SELECT e.device_id, d.school_id, :lane, now() FROM enrollment e JOIN device d ON d.id = e.device_id"
             " WHERE e.device_id = ANY(CAST(:ids AS bigint[])) AND e.status = 'active' ORDER BY e.device_id"
             " ON CONFLICT (device_id) DO UPDATE SET lane = least(wakeup.lane, EXCLUDED.lane), closes_at = NULL,"
             " due_at = least(wakeup.due_at, EXCLUDED.due_at), generation = wakeup.generation + 1, attempts = 0"
@@ -115,11 +115,12 @@ def plan_due(session: Session, plans: Sequence[Plan], lane: Lane = Lane.BULK) ->
     """Make enrolled tablets due a push within their windows; one that is due in a more urgent lane keeps its time."""
     session.execute(
         text(
-            "INSERT INTO wakeup (device_id, lane, due_at, closes_at, payload_bytes)"
-            " SELECT p.device_id, :lane, p.due_at, p.closes_at, p.payload_bytes"
+            "INSERT INTO wakeup (device_id, school_id, lane, due_at, closes_at, payload_bytes)"
+            " SELECT p.device_id, d.school_id, :lane, p.due_at, p.closes_at, p.payload_bytes"
             " FROM unnest(CAST(:ids AS bigint[]), CAST(:due AS timestamptz[]), CAST(:closes AS timestamptz[]),"
             " CAST(:bytes AS bigint[])) AS p (device_id, due_at, closes_at, payload_bytes)"
-            " JOIN enrollment e ON e.device_id = p.device_id AND e.status = 'active' ORDER BY p.device_id"
+            " JOIN enrollment e ON e.device_id = p.device_id AND e.status = 'active'"
+            " JOIN device d ON d.id = p.device_id ORDER BY p.device_id"
             " ON CONFLICT (device_id) DO UPDATE SET"
             " due_at = CASE WHEN wakeup.lane < EXCLUDED.lane THEN wakeup.due_at ELSE EXCLUDED.due_at END,"
             " closes_at = CASE WHEN wakeup.lane < EXCLUDED.lane THEN wakeup.closes_at ELSE EXCLUDED.closes_at END,"

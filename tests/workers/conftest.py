@@ -13,7 +13,7 @@ from mdm.devices import wakeups
 from mdm.devices.models import Lane
 from simulator.clouds.apns import ApnsCloud, serving
 from simulator.clouds.pki import make_push_pki
-from workers import dispatch
+from workers import dealing, dispatch
 
 
 @pytest.fixture(scope="session")
@@ -37,8 +37,7 @@ def _forget():
     transport.close()
     dispatch.last_drained.clear()
     dispatch._strikes.clear()
-    dispatch._heavy.clear()
-    dispatch._barren.clear()
+    dealing.forget()
 
 
 @pytest.fixture
@@ -57,6 +56,11 @@ def configure(database, valkey, cloud, pki, monkeypatch):
     set_()
     yield set_
     _forget()
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "worker.log"
 
 
 @dataclass

@@ -16,17 +16,8 @@ from mdm.embedded import free_port
 from mdm.platform import Platform
 from mdm.settings import get_settings
 from simulator.clouds.apns_script import Answer, Fault, Mishap
+from tests.workers.running import drained_in_the_end, most_over
 from workers import dispatch, sweep
-
-
-def drained_in_the_end(lane, seconds=15):
-    """Drain until something was done: time has to pass first."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if tally := dispatch.drain(lane):
-            return tally
-        time.sleep(0.1)
-    return {}
 
 
 def test_a_due_tablet_is_woken_once_and_looked_at_again_later(fleet, due, row, cloud):
@@ -281,15 +272,6 @@ def test_the_journal_keeps_the_bound_of_every_bucket(fleet, due, cloud, configur
     over = [most_over([e.monotonic for e in cloud.journal], 60, 20)]
     over += [most_over([e.monotonic for e in cloud.journal if school[e.token] == s], 25, 10) for s in range(3)]
     assert max(over) <= 1.0
-
-
-def most_over(stamps, rate, burst):
-    """The most that any window held, as a share of rate * window + burst."""
-    return max(
-        (last - first + 1) / (rate * (stamps[last] - begin) + burst)
-        for first, begin in enumerate(stamps)
-        for last in range(first, len(stamps))
-    )
 
 
 def test_two_drains_of_one_lane_share_the_work(fleet, due, cloud):

@@ -2,10 +2,7 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -15,6 +12,7 @@ from mdm import db
 from mdm.devices.models import Lane
 from mdm.embedded import start_valkey
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job, publisher
+from tests.workers.running import until, worker
 from workers.app import app
 from workers.schedule import SCHEDULE
 
@@ -22,34 +20,6 @@ from workers.schedule import SCHEDULE
 def hint(lane=Lane.NORMAL):
     queue = URGENT_QUEUE if lane is Lane.URGENT else QUEUES[Job.DISPATCH]
     publisher().send_task(Job.DISPATCH.value, kwargs={"lane": int(lane)}, queue=queue)
-
-
-def until(condition, seconds=30.0):
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "it did not come about in time"
-        time.sleep(0.02)
-
-
-@contextmanager
-def worker(*queues, log):
-    """Run `tabane worker QUEUES` as the command line does; killed at the end if it still runs."""
-    code = "from mdm.cli.serve import worker; import sys; worker(sys.argv[1:])"
-    with log.open("ab") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code, *queues], stdout=sink, stderr=sink, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-@pytest.fixture
-def log(tmp_path):
-    return tmp_path / "worker.log"
 
 
 @pytest.fixture
