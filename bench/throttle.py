@@ -35,6 +35,8 @@ import uvloop
 from bench.house import House, running
 from bench.push import NO_LIMITS
 from bench.seeding import District, make_fleet, seed
+from mdm import jobs
+from mdm.devices.models import Lane
 from simulator.__main__ import read_pki, write_pki
 from simulator.clouds.apns import ApnsCloud
 
@@ -43,7 +45,8 @@ SCHOOLS = 40
 WORKERS = 4
 SECONDS = 25.0
 PAYLOAD = 100_000
-_LEFT_OUT_S = 3.0
+_LEFT_OUT_S = 5.0
+"""The bursts, the normal lane's few tablets, and bulk's pause after them."""
 _FLEET = (150.0, 300)
 
 
@@ -178,8 +181,8 @@ def _run(house: House, schools: int, seconds: float) -> list[_Phase]:
     _set(client, "provider.apple", _FLEET[0] * 2, _FLEET[1])
     _set(client, "school", *slow[0], school="B00")
     time.sleep(3)  # nothing is due yet: the limits must be there before the first push
-    first = time.monotonic()
     _make_due(house)
+    first = time.monotonic()
     time.sleep(seconds)
     middle = time.monotonic()
     for school, (rate, burst) in own.items():
@@ -217,6 +220,8 @@ def _make_due(house: House) -> None:
             (PAYLOAD,),
         )
         connection.execute("ANALYZE wakeup")
+    for lane in [int(Lane.NORMAL), int(Lane.BULK)] * len(house.workers):  # as whoever makes tablets due does
+        jobs.publisher().send_task(jobs.Job.DISPATCH.value, kwargs={"lane": lane}, queue=jobs.QUEUES[jobs.Job.DISPATCH])
 
 
 def _waiting(house: House) -> dict[int, int]:

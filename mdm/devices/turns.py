@@ -35,7 +35,8 @@ class Turn:
 def waiting(session: Session, lane: Lane) -> list[int]:
     """Return the schools with a tablet that may be woken now, the one that waits longest first.
 
-    It steps from school to school through the index: the number of tablets that wait does not matter.
+    Those that wait equally long, as when all were made due together, come in another order each time. It steps from
+    school to school through the index: the number of tablets that wait does not matter.
     """
     rows = session.execute(
         text(
@@ -46,7 +47,7 @@ def waiting(session: Session, lane: Lane) -> list[int]:
             " SELECT s.school_id FROM school s CROSS JOIN LATERAL ("
             "  SELECT w.due_at FROM wakeup w JOIN enrollment e USING (device_id)"
             f"  WHERE w.lane = :lane AND w.school_id = s.school_id AND {_CLAIMABLE} ORDER BY w.due_at LIMIT 1) oldest"
-            " ORDER BY oldest.due_at"
+            " ORDER BY oldest.due_at, random()"
         ),
         {"lane": int(lane)},
     )

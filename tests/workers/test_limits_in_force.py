@@ -7,6 +7,7 @@ import time
 import pytest
 from sqlalchemy import text
 
+from mdm.devices import turns
 from mdm.devices.models import Lane
 from mdm.embedded import free_port
 from mdm.limits.values import Name
@@ -146,6 +147,13 @@ def test_the_fleets_permits_are_dealt_to_all_schools(fleet, due, cloud, limit, s
     school = school_of(tablets)
     woken = [school[token] for token in cloud.deliveries()]
     assert {number: woken.count(number) for number in range(4)} == dict.fromkeys(range(4), 3)
+
+
+def test_no_school_is_always_the_last(fleet, due, session):
+    """Schools whose tablets were made due together take turns when there is not enough for all of them."""
+    tablets = fleet(6, schools=6)
+    due(tablets.ids)
+    assert len({turns.waiting(session, Lane.NORMAL)[-1] for _ in range(60)}) > 1
 
 
 def test_a_school_that_waits_for_bytes_keeps_nobody_waiting(fleet, due, cloud, limit, session, school_of):
