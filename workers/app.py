@@ -3,6 +3,7 @@
 A message is only a hint (operations.md §1): losing or doubling one is harmless, so nothing here retries or chains.
 """
 
+import gc
 import signal
 import threading
 import time
@@ -150,6 +151,13 @@ def _start_watch(instance: Any, **_: Any) -> None:
     lanes += [Lane.NORMAL, Lane.BULK] if QUEUES[Job.DISPATCH] in consumed else []
     for lane in lanes:
         threading.Thread(target=_watch, args=(lane,), name=f"watch-{lane.name.lower()}", daemon=True).start()
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def _spare_the_collector(**_: Any) -> None:
+    """Leave what is loaded by now out of collections: it lives as long as the process, and a walk holds all up."""
+    gc.collect()
+    gc.freeze()
 
 
 @worker_ready.connect  # type: ignore[untyped-decorator]

@@ -13,7 +13,7 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 @app.command()
 def web(host: Host = "127.0.0.1", port: Annotated[int, typer.Option(help="Port to listen on.")] = 8001) -> None:
     """Serve operators: the API."""
-    _serve("mdm.app:operator_app", host=host, port=port, workers=1)
+    _serve("mdm.app:operator_process", host=host, port=port, workers=1)
 
 
 @app.command()
@@ -23,7 +23,7 @@ def door(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes to serve with.")] = 1,
 ) -> None:
     """Serve tablets: enrolment, check-in and commands."""
-    _serve("mdm.app:device_app", host=host, port=port, workers=workers)
+    _serve("mdm.app:device_process", host=host, port=port, workers=workers)
 
 
 @app.command()
