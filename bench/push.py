@@ -79,7 +79,10 @@ def _compared(district: District, line: Line, doors: int) -> dict[str, Any]:
 def populated(
     district: District, line: Line, *, doors: int = DOORS, settings: dict[str, str] | None = None
 ) -> Iterator[tuple[House, Tablets]]:
-    """Have a house with this district in it, and its pretended tablets, run for a `with` block."""
+    """Have a house with this district in it, and its pretended tablets, run for a `with` block.
+
+    Every tablet has been heard once, so that the door is one that has been running for a while.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o711)
@@ -89,6 +92,8 @@ def populated(
             house.seed = lambda url: seed(url, district, topic=fleet.topic)
             with running(house):
                 fleet.enlist(district, house.door_url)
+                fleet.check_in([tablet.serial for tablet in district.tablets])
+                fleet.forget()
                 yield house, fleet
         finally:
             fleet.stop()

@@ -4,6 +4,7 @@ The benchmark orders and asks through a pipe; what it is told comes from the tab
 """
 
 import asyncio
+import gc
 import multiprocessing
 import plistlib
 import threading
@@ -181,6 +182,8 @@ class _Process:
             self.fleet.enlist(Device(tablet.serial), given)
             self._by_token[tablet.token.hex()] = tablet.serial
         self._client.watched = district.tablets[0].udid.encode()
+        gc.collect()
+        gc.freeze()  # or each collection would walk thousands of tablets, and everybody waits for that
 
     async def behave(self, serials: Sequence[str] | None, changes: dict[str, Any]) -> None:
         self.fleet.behave(serials=serials, **changes)

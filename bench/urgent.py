@@ -89,6 +89,9 @@ def _judged(fleet: Tablets, placed: Sequence[_Order]) -> dict[str, Any]:
     sent = [_first(pushes[each.serial], each.called, executed[each.serial]) - each.called for each in placed]
     done = [executed[each.serial] - each.called for each in placed]
     accepted = [each.accepted - each.called for each in placed]
+    stages = sorted(zip(done, sent, accepted, strict=True), reverse=True)
+    for executed_s, sent_s, accepted_s in stages[:5]:
+        print(f"  accepted {accepted_s:.2f} s, sent {sent_s:.2f} s, executed {executed_s:.2f} s", file=sys.stderr)
     return {
         "urgent_p99_s": _percentile(sent, 0.99),
         "urgent_executed_p99_s": _percentile(done, 0.99),
