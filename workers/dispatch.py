@@ -133,11 +133,12 @@ def _wake(lane: Lane, limit: int) -> tuple[Counter[str], float]:
     tally: Counter[str] = Counter()
     if all(throttle().paused_for(lane, platform) > 0 for platform in WAKEABLE):
         return tally, _LEAST_NAP_S
-    claims, nap = _claimed(lane, limit)
+    claims, nap, turn = _claimed(lane, limit)
     if not claims:
+        throttle().end(turn)
         return tally, max(nap, _LEAST_NAP_S)
     wishes = [Wish(claim.device_id, claim.school_id, claim.platform, claim.payload_bytes) for claim in claims]
-    decision = throttle().ask(lane, wishes)
+    decision = throttle().ask(lane, wishes, turn=turn)
     granted = [claim for claim, yes in zip(claims, decision.granted, strict=True) if yes]
     if len(granted) < len(claims):
         _turn_away(lane, claims, decision)
@@ -148,8 +149,8 @@ def _wake(lane: Lane, limit: int) -> tuple[Counter[str], float]:
     return tally, nap
 
 
-def _claimed(lane: Lane, limit: int) -> tuple[list[Claim], float]:
-    """Lease what there is room for; also returns seconds until there may be room again, 0 when all had room.
+def _claimed(lane: Lane, limit: int) -> tuple[list[Claim], float, str]:
+    """Lease what there is room for; also returns seconds until there may be room again, 0 when all had, and the turn.
 
     Urgent work is leased as it comes. For the rest it is asked first how much room each school has, because to lease
     and give back costs as much as to send.
@@ -157,23 +158,23 @@ def _claimed(lane: Lane, limit: int) -> tuple[list[Claim], float]:
     if lane is Lane.URGENT:
         with db.transaction() as session:
             claims = wakeups.claim_due(session, lane, limit=limit, lease_s=LEASE_S)
-        return claims, 0.0 if len(claims) == limit else _LEAST_NAP_S
+        return claims, 0.0 if len(claims) == limit else _LEAST_NAP_S, ""
     with db.transaction() as session:
         schools = turns.waiting(session, lane)
     if not schools:
-        return [], 0.0
+        return [], 0.0, ""
     places.tidy(throttle())
     rooms = throttle().rooms(lane, schools, WAKEABLE)
     dealt = dealing.deal(lane, schools, rooms, limit)
     if not dealt:
-        return [], max(rooms.wait, rooms.pace)
+        return [], max(rooms.wait, rooms.pace), rooms.turn
     with db.transaction() as session:
         claims = turns.claim(session, lane, dealt, lease_s=LEASE_S)
     dealing.note_barren(lane, dealt, {claim.school_id for claim in claims})
     # Less room than one batch: rest until a good part of it is there again, instead of going for each permit.
     total = sum(turn.count for turn in dealt)
     used_up = total < limit and len(claims) >= total
-    return claims, max(rooms.wait, rooms.pace) if used_up else 0.0
+    return claims, max(rooms.wait, rooms.pace) if used_up else 0.0, rooms.turn
 
 
 def _turn_away(lane: Lane, claims: Sequence[Claim], decision: Decision) -> None:

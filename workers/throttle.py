@@ -32,6 +32,9 @@ for it, and that is all: the next ones find the permit used."""
 _LOCAL: Final = Bucket("local", 5.0, 5.0)
 _BLIND_S: Final = 1.0
 """How long Valkey is left alone after it failed to answer."""
+_TURN_MS: Final = 250
+"""Longer than it takes to claim what there is room for; else two may go for the same permits, and one comes back."""
+_TURN_WAIT_S: Final = 0.02
 _PLENTY: Final = 10**9
 
 
@@ -68,12 +71,16 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What all may be claimed for together and by school; seconds until there is more, and between two looks."""
+    """What all may be claimed for together and by school; seconds until there is more, and between two looks.
+
+    `turn` is nobody else's until it is used in `ask` or ended, or a quarter of a second has passed.
+    """
 
     total: int
     schools: Mapping[int, Room]
     wait: float = 0.0
     pace: float = 0.0
+    turn: str = ""
 
 
 @dataclass(slots=True)
@@ -99,7 +106,10 @@ class Throttle:
         self._local = _Local()
 
     def rooms(self, lane: Lane, school_ids: Sequence[int], platforms: Iterable[Platform]) -> Rooms:
-        """Return how many wake-ups of each school have room now: a hint for claiming, not a grant."""
+        """Return how many wake-ups of each school have room now: a hint for claiming, not a grant.
+
+        One at a time of all processes is given any room, so that they do not claim for the same permits.
+        """
         orders = Orders(lane, *self._source())
         fleet, providers = orders.fleet(), [orders.provider(platform) for platform in platforms]
         parts = {
@@ -111,6 +121,8 @@ class Throttle:
         except redis.RedisError as error:
             self._went_blind(error)
             return self._local_rooms(lane, school_ids)
+        if look is None:
+            return Rooms(0, {school: Room(0) for school in school_ids}, wait=_TURN_WAIT_S)
         total = min(look.count(fleet), max(map(look.count, providers), default=0))
         schools = {
             school: Room(look.count(count), look.bytes(weight), orders.big_from(school) if look.full(slots) else None)
@@ -118,21 +130,27 @@ class Throttle:
         }
         shared = max(look.wait(fleet), min(map(look.wait, providers), default=0.0))
         wait = max(shared, min((look.wait(count) for count, _, _ in parts.values()), default=0.0))
-        return Rooms(total, schools, wait, pace_s(orders.buckets))
+        return Rooms(total, schools, wait, pace_s(orders.buckets), look.turn)
 
-    def ask(self, lane: Lane, wishes: Sequence[Wish]) -> Decision:
+    def ask(self, lane: Lane, wishes: Sequence[Wish], *, turn: str = "") -> Decision:
         """Ask to wake these tablets, whatever their schools. Each is granted by all its buckets or by none, in order.
 
-        Tell the outcome with `answered`: until then the permits are held.
+        Tell the outcome with `answered`: until then the permits are held. Ends the turn of a look before.
         """
         if not wishes:
+            self.end(turn)
             return Decision((), (), ())
         asked = Orders(lane, *self._source()).asked(wishes)
         try:
-            return self._decided(asked)
+            return self._decided(asked, turn)
         except redis.RedisError as error:
             self._went_blind(error)
             return self._ask_locally(lane, len(wishes))
+
+    def end(self, turn: str) -> None:
+        """End the turn of a look after which nothing is asked."""
+        if turn:
+            self._tell("", [], [], turn)
 
     def answered(self, ticket: Ticket | None, sent: Sequence[bool]) -> None:
         """Tell for each granted tablet whether its wake-up may have left; what certainly did not costs nothing.
@@ -195,16 +213,20 @@ class Throttle:
         """Close the connections to Valkey."""
         self._client.close()
 
-    def _looked(self, orders: Orders) -> "_Look":
+    def _looked(self, orders: Orders) -> "_Look | None":
         if self._is_blind():
             raise redis.ConnectionError("left alone for a moment")
         if not orders.buckets and not orders.slots:
-            return _Look([], [], [])
+            return _Look([], [], [], "")
         document = [_plain(orders.buckets), [[slots.name, slots.places] for slots in orders.slots]]
-        rooms, waits, free = self._look(keys=[PREFIX], args=["", _HOLD_US, json.dumps(document)])
-        return _Look([float(room) for room in rooms], [int(wait) / 1e6 for wait in waits], [int(one) for one in free])
+        turn = uuid4().hex
+        answer = self._look(keys=[PREFIX], args=[turn, _HOLD_US, json.dumps(document), _TURN_MS])
+        if not answer:
+            return None
+        rooms, waits, free = answer
+        return _Look([float(room) for room in rooms], [int(wait) / 1e6 for wait in waits], list(map(int, free)), turn)
 
-    def _decided(self, asked: Asked) -> Decision:
+    def _decided(self, asked: Asked, turn: str) -> Decision:
         if self._is_blind():
             raise redis.ConnectionError("left alone for a moment")
         batch = uuid4().hex
@@ -218,7 +240,7 @@ class Throttle:
             for ask in asked.asks
         ]
         document = json.dumps([_plain(asked.buckets), slots, asks])
-        chosen, waits, causes = self._ask(keys=[PREFIX], args=[batch, _HOLD_US, document])
+        chosen, waits, causes = self._ask(keys=[PREFIX], args=[batch, _HOLD_US, document, turn])
         pairs = [(ask, number) for ask, number in zip(asked.asks, chosen, strict=True) if number]
         paid = [[(asked.buckets[index].name, cost) for index, cost in ask.chains[n - 1]] for ask, n in pairs]
         places = [None if ask.slots is None else (asked.slots[ask.slots].name, ask.holder) for ask, _ in pairs]
@@ -230,10 +252,10 @@ class Throttle:
         granted = tuple(number > 0 for number in chosen)
         return Decision(granted, tuple(slow), own, Ticket(batch, paid, places))
 
-    def _tell(self, batch: str, meters: list[list[Any]], places: Sequence[tuple[str, str]]) -> None:
+    def _tell(self, batch: str, meters: list[list[Any]], places: Sequence[tuple[str, str]], turn: str = "") -> None:
         try:
             if not self._is_blind():
-                self._answered(keys=[PREFIX], args=[batch, _HOLD_US, json.dumps([meters, places])])
+                self._answered(keys=[PREFIX], args=[batch, _HOLD_US, json.dumps([meters, places]), turn])
         except redis.RedisError as error:
             self._went_blind(error)
 
@@ -283,6 +305,7 @@ class _Look:
     rooms: list[float]
     waits: list[float]
     free: list[int]
+    turn: str
 
     def count(self, place: int | None) -> int:
         return _PLENTY if place is None else math.floor(self.rooms[place] + 1e-6)

@@ -47,6 +47,9 @@ local function reclaim(hold_us)
     forget(id)
   end
 end
+local function end_turn(turn)
+  if turn ~= '' and redis.call('GET', prefix .. 'turn') == turn then redis.call('DEL', prefix .. 'turn') end
+end
 local function wait(meter, bucket, cost)
   return math.max(0, meter.level + meter.held - math.max(0, bucket[3] - cost)) / bucket[2]
 end
@@ -55,10 +58,11 @@ end
 ASK: Final = (
     _COMMON
     + """
--- ARGV: the batch's id, how long it may hold, and as JSON: buckets [name, rate, burst], slots [name, places, hold],
--- asks [chains of [bucket, cost, bucket, cost ...], slots or 0, holder]. Answers of each ask: the chain that pays or 0,
--- microseconds to wait, the bucket to wait for or 0.
+-- ARGV: the batch's id, how long it may hold, JSON, the turn that ends with it or ''.
+-- JSON: buckets [name, rate, burst], slots [name, places, hold], asks [chains of [bucket, cost, bucket, cost ...],
+-- slots or 0, holder]. Answers of each ask: the chain that pays or 0, microseconds to wait, the bucket to wait for.
 local hold = tonumber(ARGV[2])
+end_turn(ARGV[4])
 local buckets, slots, asks = unpack(cjson.decode(ARGV[3]))
 reclaim(hold)
 local meters, closed, taken, free = {}, {}, {}, {}
@@ -124,9 +128,11 @@ return {chosen, waits, causes}
 ANSWERED: Final = (
     _COMMON
     + """
--- ARGV: the batch's id, how long a batch may hold, and as JSON: meters [name, sent, unsent], places to give back
--- [slots, holder]. Nothing is done for a batch that is not there any more: it has been counted as sent.
+-- ARGV: the batch's id, how long a batch may hold, JSON, a turn that ends or ''.
+-- JSON: meters [name, sent, unsent], places to give back [slots, holder].
+-- Nothing is done for a batch that is not there any more: it has been counted as sent.
 local meters, places = unpack(cjson.decode(ARGV[3]))
+end_turn(ARGV[4])
 for _, place in ipairs(places) do redis.call('ZREM', prefix .. 'slots:' .. place[1], place[2]) end
 if #meters == 0 or redis.call('EXISTS', prefix .. 'batch:' .. ARGV[1]) == 0 then return 0 end
 for _, each in ipairs(meters) do answer(each[1], each[2], each[3], tonumber(ARGV[2])) end
@@ -138,8 +144,10 @@ return 1
 LOOK: Final = (
     _COMMON
     + """
--- ARGV: (unused), how long a batch may hold, and as JSON: buckets [name, rate, burst], slots [name, places]. Answers
--- units of room and microseconds until there is one more, of each bucket, and free places of each slots.
+-- ARGV: a turn, how long a batch may hold, JSON, how long a turn lasts in ms. JSON: buckets [name, rate, burst], slots
+-- [name, places]. Answers nothing when somebody else is between a look and a batch: both would go for the same room.
+-- Else units of room and microseconds until there is one more, of each bucket, and free places of each slots.
+if not redis.call('SET', prefix .. 'turn', ARGV[1], 'NX', 'PX', ARGV[4]) then return {} end
 local buckets, slots = unpack(cjson.decode(ARGV[3]))
 reclaim(tonumber(ARGV[2]))
 local rooms, waits, free = {}, {}, {}

@@ -134,7 +134,7 @@ class Valkey:
         self.scripts = {}
         for name in ("ASK", "ANSWERED"):
             source = getattr(throttle_script, name)
-            source, times = re.subn(r"local clock.*\nlocal now = .*\n", "local now = tonumber(ARGV[4])\n", source)
+            source, times = re.subn(r"local clock.*\nlocal now = .*\n", "local now = tonumber(ARGV[5])\n", source)
             source = source.replace("math.min(lasts, 1e12)", "1e9")  # keys must outlive a slow test
             assert times == 1
             self.scripts[name] = client.register_script(source)
@@ -147,11 +147,11 @@ class Valkey:
         ]
         plain = [[bucket.name, bucket.rate, bucket.burst] for bucket in asked.buckets]
         document = json.dumps([plain, slots, asks])
-        return self.scripts["ASK"](keys=["t:"], args=[batch, HOLD, document, int(now)])
+        return self.scripts["ASK"](keys=["t:"], args=[batch, HOLD, document, "", int(now)])
 
     def answered(self, batch, sent, unsent, now):
         meters = [[name, sent.get(name, 0), unsent.get(name, 0)] for name in {**sent, **unsent}]
-        self.scripts["ANSWERED"](keys=["t:"], args=[batch, HOLD, json.dumps([meters, []]), int(now)])
+        self.scripts["ANSWERED"](keys=["t:"], args=[batch, HOLD, json.dumps([meters, []]), "", int(now)])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

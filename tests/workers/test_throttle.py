@@ -52,6 +52,13 @@ def granted(throttle, ids, lane=Lane.NORMAL, school=1, payload=0):
     return [one for one, yes in zip(ids, decision.granted, strict=True) if yes]
 
 
+def look(throttle, *schools, lane=Lane.NORMAL):
+    """Look for room and claim nothing."""
+    rooms = throttle.rooms(lane, schools, [Platform.APPLE])
+    throttle.end(rooms.turn)
+    return rooms
+
+
 def test_a_burst_is_granted_and_the_rest_told_how_long(throttle):
     """Ask for 50 of a school with burst 30: the first 30 go, and the others are told when it may be worth asking."""
     chain = throttle(school_per_s=10, school_burst=30)
@@ -118,7 +125,7 @@ def test_a_batch_whose_asker_died_counts_as_sent(throttle, monkeypatch):
     chain = throttle(fleet_per_s=100, fleet_burst=5)
     chain.ask(Lane.NORMAL, wishes(range(5)))
     until = time.monotonic() + 20
-    while not chain.rooms(Lane.NORMAL, [1], [Platform.APPLE]).total:
+    while not look(chain, 1).total:
         assert time.monotonic() < until
         time.sleep(0.02)
 
@@ -147,7 +154,7 @@ def test_bytes_of_a_school_by_time_of_day(throttle):
     assert granted(noon, range(5)) == list(range(5))
     assert granted(noon, range(5), school=2, payload=1000) == list(range(5))
     assert granted(night, range(5), payload=1000) == list(range(5))
-    room = noon.rooms(Lane.BULK, [1, 2], [Platform.APPLE])
+    room = look(noon, 1, 2, lane=Lane.BULK)
     assert (room.schools[1].bytes, room.schools[2].bytes) == (pytest.approx(500, abs=1), None)
 
 
@@ -168,7 +175,7 @@ def test_places_for_big_downloads(throttle):
     assert granted(chain, range(5), payload=999) == list(range(5))
     assert granted(chain, range(5), school=2, payload=1000) == list(range(5))
     assert chain.holders() == {1: [0, 1]}
-    assert chain.rooms(Lane.BULK, [1], [Platform.APPLE]).schools[1].below == 1000
+    assert look(chain, 1, lane=Lane.BULK).schools[1].below == 1000
     chain.give_back([(1, 0)])
     assert granted(chain, range(2, 5), payload=1000) == [2]
 
@@ -197,11 +204,29 @@ def test_rooms_say_what_may_be_claimed(throttle):
     own = {(Name.SCHOOL, 2): Rate(per_s=SHUT, burst=2)}
     chain = throttle(own, fleet_per_s=10, fleet_burst=7, school_per_s=10, school_burst=5)
     for _ in range(2):
-        rooms = chain.rooms(Lane.NORMAL, [1, 2], [Platform.APPLE])
+        rooms = look(chain, 1, 2)
         assert (rooms.total, rooms.schools[1].count, rooms.schools[2].count, rooms.wait) == (7, 5, 2, 0)
     assert len(granted(chain, range(5), school=1)) == 5
-    assert chain.rooms(Lane.NORMAL, [1], [Platform.APPLE]).schools[1].count == 0
-    assert 0 < chain.rooms(Lane.NORMAL, [1], [Platform.APPLE]).wait <= 0.11
+    assert look(chain, 1).schools[1].count == 0
+    assert 0 < look(chain, 1).wait <= 0.11
+
+
+def test_one_at_a_time_is_told_of_room(throttle):
+    """Who looks while another has looked and not yet asked is told of none, and to come back in a moment."""
+    chain, other = throttle(fleet_per_s=10, fleet_burst=7), throttle(fleet_per_s=10, fleet_burst=7)
+    rooms = chain.rooms(Lane.NORMAL, [1], [Platform.APPLE])
+    assert rooms.total == 7
+    none = look(other, 1)
+    assert (none.total, none.schools[1].count) == (0, 0)
+    assert 0 < none.wait < 0.1
+    chain.ask(Lane.NORMAL, wishes(range(5)), turn=rooms.turn)
+    assert look(other, 1).total == 2
+    lost = chain.rooms(Lane.NORMAL, [1], [Platform.APPLE])
+    until = time.monotonic() + 20
+    while not look(other, 1).total:  # the turn of one who has died is over by itself
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert lost.total == 2
 
 
 def test_many_askers_together_keep_the_bound(throttle):
@@ -247,10 +272,10 @@ def test_without_valkey_urgent_goes_normal_trickles_bulk_stops():
     chain = Throttle(connect(f"redis://127.0.0.1:{free_port()}/0"), lambda: (limits(), 0))
     started = time.monotonic()
     assert all(chain.ask(Lane.URGENT, wishes(range(100))).granted)
-    assert chain.rooms(Lane.NORMAL, [1], [Platform.APPLE]).total == 5
+    assert look(chain, 1).total == 5
     assert sum(chain.ask(Lane.NORMAL, wishes(range(100))).granted) == 5
-    assert chain.rooms(Lane.NORMAL, [1], [Platform.APPLE]).total == 0
-    assert chain.rooms(Lane.BULK, [1], [Platform.APPLE]).total == 0
+    assert look(chain, 1).total == 0
+    assert look(chain, 1, lane=Lane.BULK).total == 0
     assert not any(chain.ask(Lane.BULK, wishes(range(100))).granted)
     chain.pause(Lane.BULK, Platform.APPLE, 9)
     assert chain.paused_for(Lane.BULK, Platform.APPLE) > 8
