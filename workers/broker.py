@@ -14,8 +14,8 @@ _FIRST_S: Final = 0.5
 _STEP_S: Final = 0.5
 _LONGEST_S: Final = 2.0
 
-# A hint that was taken and not acknowledged is dropped with its line. To put it back needs the very line that broke:
-# kombu 5.7 then ends the whole worker with an AttributeError, out of the middle of its reconnecting.
+# A hint that was taken and not begun is dropped with its line. To put it back needs the very line that broke: kombu 5.7
+# then ends the whole worker with an AttributeError, out of the middle of its reconnecting.
 Channel.do_restore = False
 
 
