@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test shuffle check bench fmt clean
+.PHONY: run test shuffle faults check bench fmt clean
 run: $(STAMP)
 	$(BIN)/tabane up --demo $(ARGS)
 
@@ -14,6 +14,10 @@ test: $(STAMP)
 # The same in a random order, to find tests that lean on each other; the gate itself runs in one order.
 shuffle: $(STAMP)
 	$(BIN)/pytest -n 2 --dist worksteal -q $(ARGS)
+
+# The long form of the fault suite: every fault under the whole fleet. `make test` has the short one.
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .
