@@ -27,7 +27,6 @@ _ROLLOUT = (
 )
 _TARGET = (
     sa.Column("wave", sa.Integer(), server_default="1", nullable=True),
-    sa.Column("kept", sa.Integer(), nullable=True),
     sa.Column("former", sa.LargeBinary(), nullable=True),
     sa.Column("installed_at", _MOMENT, nullable=True),
     sa.Column("failed_at", _MOMENT, nullable=True),
