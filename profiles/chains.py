@@ -21,30 +21,42 @@ from profiles.layers import Excepted, Said
 from profiles.policy import Layer
 from profiles.sections import Sections
 
-# A policy's base is the latest rollout that has reached its whole layer; what was rolled out before it does not matter
-# any more. Since then, a tablet has the revision of the latest rollout that has told it so: ids are UUIDv7, so they
-# order by time, and a wave that goes out late never overrides a rollout that was started later. Tablets that were left
-# out of the base by hand keep what they had. Written from few rollouts to rows by key: age costs nothing.
-PINS = """
+# Of each policy a tablet has the revision of the latest rollout that has told it so, or that has reached its whole
+# layer, unless it was left out of that by hand: ids are UUIDv7, so they order by time, and a wave that goes out late
+# never overrides a rollout that was started later. What was stopped or rolled back is as if it had not been.
+# A policy's base is the latest rollout to its whole layer: only for the few tablets that were left out of it one looks
+# further back, as far as the floor, of which nobody was left out. From few rollouts to rows by key: age costs nothing.
+_GIVEN = "whole_layer AND layer_released_at IS NOT NULL AND state NOT IN ('halted', 'aborted', 'rolled_back')"
+_TOLD = "(t.released_at IS NOT NULL AND t.withdrawn_at IS NULL)"
+_SAID = f"""
 base AS (
-    SELECT DISTINCT ON (policy_id) policy_id, id, revision FROM rollout
-    WHERE whole_layer AND layer_released_at IS NOT NULL AND state NOT IN ('halted', 'aborted', 'rolled_back')
+    SELECT DISTINCT ON (policy_id) policy_id, id, revision, leaves_out FROM rollout WHERE {_GIVEN}
     ORDER BY policy_id, id DESC
-), live AS (
-    SELECT r.id, r.policy_id, r.revision, b.id IS NOT DISTINCT FROM r.id AS is_base
-    FROM rollout r LEFT JOIN base b USING (policy_id)
-    WHERE b.id IS NULL OR r.id > b.id OR (r.id = b.id AND r.leaves_out)
+), floor AS (
+    SELECT DISTINCT ON (policy_id) policy_id, id FROM rollout WHERE {_GIVEN} AND NOT leaves_out
+    ORDER BY policy_id, id DESC
+), apart AS (
+    SELECT t.device_id, b.policy_id, b.id AS before
+    FROM base b JOIN rollout_target t ON t.rollout_id = b.id AND t.device_id = ANY(CAST(:ids AS bigint[]))
+    WHERE b.leaves_out AND t.wave IS NULL
 ), pin AS (
-    SELECT DISTINCT ON (t.device_id, l.policy_id) t.device_id, l.policy_id,
-           CASE WHEN t.wave IS NULL THEN t.kept ELSE l.revision END AS revision
-    FROM live l JOIN rollout_target t ON t.rollout_id = l.id AND t.device_id = ANY(CAST(:ids AS bigint[]))
-    WHERE CASE WHEN t.wave IS NULL THEN l.is_base
-          ELSE (t.released_at IS NOT NULL AND t.withdrawn_at IS NULL) OR l.id = CAST(:assumed AS uuid) END
-    ORDER BY t.device_id, l.policy_id, l.id DESC
-)
-"""
+    SELECT DISTINCT ON (device_id, policy_id) device_id, policy_id, revision FROM (
+        SELECT t.device_id, r.policy_id, r.revision, r.id
+        FROM rollout r LEFT JOIN base b USING (policy_id)
+        JOIN rollout_target t ON t.rollout_id = r.id AND t.device_id = ANY(CAST(:ids AS bigint[]))
+        WHERE (b.id IS NULL OR r.id > b.id)
+          AND ({_TOLD} OR (r.id = CAST(:assumed AS uuid) AND t.wave IS NOT NULL))
+        UNION ALL
+        SELECT a.device_id, r.policy_id, r.revision, r.id
+        FROM apart a JOIN rollout r ON r.policy_id = a.policy_id AND r.id < a.before
+        LEFT JOIN floor f ON f.policy_id = a.policy_id
+        LEFT JOIN rollout_target t ON t.rollout_id = r.id AND t.device_id = a.device_id
+        WHERE (f.id IS NULL OR r.id >= f.id)
+          AND ({_TOLD} OR ({_GIVEN} AND (t.device_id IS NULL OR t.wave IS NOT NULL)))
+    ) AS told ORDER BY device_id, policy_id, id DESC
+)"""
 _GROUPS = f"""
-WITH {PINS}, asked AS (
+WITH {_SAID.strip()}, asked AS (
     SELECT d.id, d.school_id, h.class_id FROM device d LEFT JOIN holder h ON h.id = d.holder_id WHERE d.id = ANY(:ids)
 ), spoken AS (
     SELECT d.id AS device_id, p.id AS policy_id FROM asked d CROSS JOIN policy p WHERE p.layer = 'fleet'
@@ -56,8 +68,10 @@ WITH {PINS}, asked AS (
     SELECT d.id, p.id FROM asked d JOIN policy p ON p.device_id = d.id WHERE p.layer = 'tablet'
 ), said AS (
     SELECT s.device_id, s.policy_id,
-           CASE WHEN pin.device_id IS NULL THEN base.revision ELSE pin.revision END AS revision
-    FROM spoken s LEFT JOIN pin USING (device_id, policy_id) LEFT JOIN base ON base.policy_id = s.policy_id
+           CASE WHEN pin.device_id IS NOT NULL THEN pin.revision
+                WHEN apart.device_id IS NULL THEN base.revision END AS revision
+    FROM spoken s LEFT JOIN pin USING (device_id, policy_id) LEFT JOIN apart USING (device_id, policy_id)
+    LEFT JOIN base ON base.policy_id = s.policy_id
 ), chain AS (
     SELECT device_id,
            array_agg(policy_id ORDER BY policy_id) AS policies,
@@ -147,20 +161,6 @@ def spoken_to(session: Session, device_ids: Sequence[int], *, assumed: UUID | No
         )
         for platform, supervised, os_version, held, policies, revisions, leaves, ids, active in rows
     ]
-
-
-def revisions(session: Session, policy_id: int, device_ids: Sequence[int]) -> dict[int, list[int]]:
-    """Return which of these tablets have which revision of a policy that speaks to them; who has none is left out."""
-    rows = session.execute(
-        text(
-            f"WITH {PINS} SELECT CASE WHEN pin.device_id IS NULL THEN base.revision ELSE pin.revision END,"
-            " array_agg(a.id ORDER BY a.id) FROM unnest(CAST(:ids AS bigint[])) AS a (id)"
-            " LEFT JOIN pin ON pin.device_id = a.id AND pin.policy_id = :policy"
-            " LEFT JOIN base ON base.policy_id = :policy GROUP BY 1"
-        ),
-        {"ids": list(device_ids), "assumed": None, "policy": policy_id},
-    )
-    return {revision: list(ids) for revision, ids in rows if revision is not None}
 
 
 def learn(session: Session, found: Iterable[Spoken]) -> Names:

@@ -179,7 +179,7 @@ class Rollout(SQLModel, table=True):
     )
     """When that was. The default serves the former version, which released everything at the start."""
     leaves_out: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
-    """Tablets were left out by hand: they keep their revision even when the layer gets this one."""
+    """Tablets were left out by hand: for them it is as if it had not been, even when the layer gets the revision."""
     state: RolloutState = Field(sa_column=Column(String(16), nullable=False))
     waves: dict[str, Any] = Field(
         default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default=text("'{}'"))
@@ -256,8 +256,6 @@ class RolloutTarget(SQLModel, table=True):
     )
     wave: int | None = Field(default=None, sa_column=Column(Integer, server_default="1"))
     """NULL: left out by hand, it does not get the revision."""
-    kept: int | None = Field(default=None, sa_column=Column(Integer))
-    """The revision that a tablet left out by hand keeps; NULL: none."""
     excluded: str | None = Field(default=None, sa_column=Column(String(120)))
     """Why it is left out of the numbers, or NULL. One with a wave still gets the revision when it comes back."""
     released_at: datetime | None = Field(

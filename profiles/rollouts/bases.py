@@ -1,4 +1,4 @@
-"""What a policy's whole layer has: the base on which tablets stand that no rollout speaks to (see `chains.PINS`).
+"""What a policy's whole layer has: the base on which tablets stand that no rollout speaks to (see `chains`).
 
 It keeps `policy.released`, which people see, in step, and marks who came after the snapshot; it compiles nothing.
 """

@@ -95,7 +95,8 @@ def prepare(session: Session, principal: Principal, asked: Asked) -> Prepared:
     first = [waves.Ring(ring.name, ring.places) for ring in rings.ordered(session)]
     drafts = waves.drafts(way.waves, rings=first, schools=sorted({group.school for group in found}))
     made = snapshot.take(session, rollout_id, frame, drafts)
-    rollout.leaves_out = snapshot.keep_what_they_have(session, rollout_id, row.id)
+    left_out = sum(group.tablets for group in found if (group.excluded or "").startswith("left out"))
+    rollout.leaves_out = left_out > 0
     judged = judging.judge(session, rollout_id)
     shut = wakes.shut(session, way.schedule, {load.school_id for load in judged.loads}, rollout_id=rollout_id)
     if shut is not None:
@@ -104,7 +105,6 @@ def prepare(session: Session, principal: Principal, asked: Asked) -> Prepared:
     rollout.estimate, rollout.digest = cost.as_json(), snapshot.digest(session, rollout_id)
     session.add(rollout)
     session.flush()
-    left_out = sum(group.tablets for group in found if (group.excluded or "").startswith("left out"))
     return Prepared(rollout, rollout_id, made, judged, cost, left_out)
 
 

@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from mdm.auth.principal import Scope
 from mdm.errors import Invalid, NotFound
-from profiles import chains, places
+from profiles import places
 from profiles.models import Layer as LayerColumn
 from profiles.places import Place
 from profiles.rollouts import waves
@@ -154,30 +154,6 @@ def take(session: Session, rollout_id: UUID, frame: Frame, drafts: Sequence[Draf
         },
     )
     return found
-
-
-def keep_what_they_have(session: Session, rollout_id: UUID, policy_id: int) -> bool:
-    """Note for tablets left out by hand which revision they have and keep; returns whether there are any."""
-    after, some = 0, False
-    while True:
-        page = session.execute(
-            text(
-                "SELECT device_id FROM rollout_target WHERE rollout_id = :rollout AND wave IS NULL"
-                " AND device_id > :after ORDER BY device_id LIMIT :page"
-            ),
-            {"rollout": rollout_id, "after": after, "page": PAGE},
-        ).scalars()
-        ids = list(page)
-        if not ids:
-            return some
-        some, after = True, ids[-1]
-        for revision, device_ids in chains.revisions(session, policy_id, ids).items():
-            session.execute(
-                text(
-                    "UPDATE rollout_target SET kept = :revision WHERE rollout_id = :rollout AND device_id = ANY(:ids)"
-                ),
-                {"rollout": rollout_id, "revision": revision, "ids": device_ids},
-            )
 
 
 def pages(session: Session, rollout_id: UUID) -> Iterator[tuple[list[int], set[int]]]:
