@@ -18,6 +18,8 @@ from profiles.rollouts import bases, falling, release, settling, states, thresho
 from profiles.rollouts.thresholds import Consequence, Halt, Thresholds
 
 _ACTOR = "job:rollouts"
+_MOVES = 200
+"""Pieces of wake-ups moved in one look; rows that somebody else holds wait for the next."""
 
 
 def advance(session: Session) -> int:
@@ -64,8 +66,9 @@ def look(session: Session, rollout_id: UUID) -> bool:
     while settling.note(session, rollout_id, limits):
         pass
     if rollout.state == RolloutState.RUNNING:
-        while wakes.move(session, rollout) == wakes.AT_ONCE:
-            pass
+        for _ in range(_MOVES):
+            if wakes.move(session, rollout) < wakes.AT_ONCE:
+                break
         return _decide(session, rollout, limits)
     return False
 
@@ -87,6 +90,7 @@ def _with_work(session: Session) -> list[tuple[UUID, bool]]:
 def _decide(session: Session, rollout: Rollout, limits: Thresholds) -> bool:
     assert rollout.id is not None
     if bases.is_overtaken(session, rollout):
+        wakes.unbind(session, rollout.id)
         return states.end(session, rollout.id, RolloutState.SUPERSEDED)
     numbers = settling.numbers(session, rollout.id)
     if stop := thresholds.judge(numbers, limits):

@@ -83,6 +83,7 @@ class ShownRollout:
     expected_end: datetime | None
     """From the rate so far; None before the first tablet and after the end."""
     waves: list[ShownWave]
+    """Only on the rollout's own page; empty in lists."""
     halt: dict[str, Any] | None
     """Why it stopped by itself: code, wave, numbers, and what tablets said."""
     restored: Restored | None
@@ -127,8 +128,8 @@ def _shown(
 ) -> ShownRollout:
     assert rollout.id is not None
     scope = principal.scope
-    by_wave = progress.count_by_wave(session, rollout.id, scope)
     frozen = rollout.counts if scope.all_schools else None
+    by_wave = progress.count_by_wave(session, rollout.id, scope) if own_page or not frozen else {}
     counts = frozen or {stage.value: sum(each[stage] for each in by_wave.values()) for stage in Stage}
     state = RolloutState(rollout.state)
     return ShownRollout(
@@ -145,7 +146,7 @@ def _shown(
         progress.reasons(session, rollout.id, scope),
         progress.cannot(session, rollout.id, scope),
         None if rollout.ended_at else _expected_end(rollout.created_at, counts),
-        waves=_waves(session, rollout.id, by_wave),
+        waves=_waves(session, rollout.id, by_wave) if own_page else [],
         halt=rollout.halt,
         restored=_restored(session, principal, rollout.id) if state in _FELL else None,
         schedule=Schedule.model_validate(rollout.schedule),
