@@ -53,6 +53,7 @@ def claims(platform, service):
             generation=1,
             attempts=0,
             lease=lease,
+            payload_bytes=0,
             topic=service.topic,
             push_token=os.urandom(32),
             push_magic=vault.seal("enrollment.push_magic", f"planted-{number}".encode()),
