@@ -43,6 +43,8 @@ class ApnsCloud:
 
     def __init__(self, pki: PushPki, *, on_push: OnPush | None = None, script: Script | None = None) -> None:
         self.script = script or Script()
+        self.strict = True
+        """Check header fields by the letter of HTTP/2 (RFC 9113 §8.2): a third of the work, and a fleet sends many."""
         self.journal: list[Entry] = []
         self.connections_made = 0
         self.on_push = on_push

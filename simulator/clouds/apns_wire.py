@@ -14,6 +14,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+from hpack import HeaderTuple, NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame
 
 from simulator.clouds.apns_script import Answer, Mishap, Script
@@ -47,6 +48,7 @@ class Cloud(Protocol):
     """What a connection asks of the service it belongs to."""
 
     script: Script
+    strict: bool
 
     def opened(self, connection: "Http2Connection") -> None: ...  # noqa: D102
     def closed(self, connection: "Http2Connection") -> None: ...  # noqa: D102
@@ -82,6 +84,8 @@ class Http2Connection(asyncio.Protocol):
             h2.config.H2Configuration(
                 client_side=False,
                 header_encoding="utf-8",
+                validate_inbound_headers=cloud.strict,
+                normalize_inbound_headers=cloud.strict,
                 validate_outbound_headers=False,
                 normalize_outbound_headers=False,
             )
@@ -213,9 +217,10 @@ class Http2Connection(asyncio.Protocol):
         answer = self._cloud.judge(request, self._topic)
         outcome = "200" if answer.status == 200 else f"{answer.status} {answer.reason}"
         apns_id = self._cloud.record(request, outcome, delivered=answer.status == 200)
-        headers = [(":status", str(answer.status)), ("apns-id", apns_id)]
+        # An id never comes twice: it would only push what does out of the table.
+        headers: list[HeaderTuple] = [HeaderTuple(":status", str(answer.status)), NeverIndexedHeaderTuple("apns-id", apns_id)]
         if answer.retry_after is not None:
-            headers.append(("retry-after", str(answer.retry_after)))
+            headers.append(HeaderTuple("retry-after", str(answer.retry_after)))
         self._h2.send_headers(stream_id, headers, end_stream=answer.status == 200)
         if answer.status != 200:
             body: dict[str, object] = {"reason": answer.reason}
