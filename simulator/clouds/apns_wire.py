@@ -218,7 +218,8 @@ class Http2Connection(asyncio.Protocol):
         outcome = "200" if answer.status == 200 else f"{answer.status} {answer.reason}"
         apns_id = self._cloud.record(request, outcome, delivered=answer.status == 200)
         # An id never comes twice: it would only push what does out of the table.
-        headers: list[HeaderTuple] = [HeaderTuple(":status", str(answer.status)), NeverIndexedHeaderTuple("apns-id", apns_id)]
+        never = NeverIndexedHeaderTuple("apns-id", apns_id)
+        headers: list[HeaderTuple] = [HeaderTuple(":status", str(answer.status)), never]
         if answer.retry_after is not None:
             headers.append(HeaderTuple("retry-after", str(answer.retry_after)))
         self._h2.send_headers(stream_id, headers, end_stream=answer.status == 200)
