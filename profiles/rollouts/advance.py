@@ -16,6 +16,7 @@ from profiles.models import Rollout, RolloutState, RolloutWave
 from profiles.progress import Stage
 from profiles.rollouts import bases, falling, release, settling, states, thresholds, wakes
 from profiles.rollouts.thresholds import Consequence, Halt, Thresholds
+from profiles.rollouts.waves import WaveKind
 
 _ACTOR = "job:rollouts"
 _MOVES = 200
@@ -35,7 +36,8 @@ def advance(session: Session) -> int:
 
 def under_way(session: Session) -> list[UUID]:
     """Return the rollouts that something may have to be noted or decided about, the oldest first."""
-    states.expire(session)
+    for rollout_id in states.expire(session):
+        chain.record(session, _ACTOR, "rollout.expire", f"rollout:{rollout_id}")
     statement = select(Rollout.id).where(col(Rollout.state).in_(states.UNDER_WAY)).order_by(col(Rollout.id))
     return [rollout_id for rollout_id in session.exec(statement) if rollout_id is not None]
 
@@ -59,18 +61,29 @@ class Step:
 
 def look(session: Session, rollout_id: UUID) -> bool:
     """Note what tablets of a rollout have reported, and decide: stop, open the next wave, or end. Says if it ended."""
-    rollout = states.locked(session, rollout_id, *states.UNDER_WAY)
-    if rollout is None:
-        return False
-    limits = Thresholds.model_validate(rollout.thresholds)
-    while settling.note(session, rollout_id, limits):
-        pass
-    if rollout.state == RolloutState.RUNNING:
+    rollout, limits = _noted(session, rollout_id)
+    if rollout is not None and rollout.state == RolloutState.RUNNING:
         for _ in range(_MOVES):
             if wakes.move(session, rollout) < wakes.AT_ONCE:
                 break
-        return _decide(session, rollout, limits)
+        if _ended(session, rollout, limits):
+            return True
+        _decide(session, rollout, limits)
     return False
+
+
+def settle_up(session: Session, rollout_id: UUID) -> bool:
+    """Note what tablets have reported, and end the rollout if it is through; nothing else. Says if it ended."""
+    rollout, limits = _noted(session, rollout_id)
+    return rollout is not None and rollout.state == RolloutState.RUNNING and _ended(session, rollout, limits)
+
+
+def _noted(session: Session, rollout_id: UUID) -> tuple[Rollout | None, Thresholds]:
+    rollout = states.locked(session, rollout_id, *states.UNDER_WAY)
+    limits = Thresholds.model_validate(rollout.thresholds if rollout is not None else {})
+    while rollout is not None and settling.note(session, rollout_id, limits):
+        pass
+    return rollout, limits
 
 
 def _with_work(session: Session) -> list[tuple[UUID, bool]]:
@@ -87,31 +100,39 @@ def _with_work(session: Session) -> list[tuple[UUID, bool]]:
     return [(UUID(str(rollout_id)), falls) for rollout_id, falls in rows]
 
 
-def _decide(session: Session, rollout: Rollout, limits: Thresholds) -> bool:
+def _ended(session: Session, rollout: Rollout, limits: Thresholds) -> bool:
+    """End it if a later one has taken its layer over, or if all its tablets are told, settled and proved."""
     assert rollout.id is not None
     if bases.is_overtaken(session, rollout):
         wakes.unbind(session, rollout.id)
         return states.end(session, rollout.id, RolloutState.SUPERSEDED)
+    if any(wave.released_at is None for wave in _waves(session, rollout.id)):
+        return False
+    numbers = settling.numbers(session, rollout.id)
+    every = thresholds.together(numbers)
+    if thresholds.judge(numbers, limits) or every.settled < every.released or (limits.proof and every.unproved):
+        return False
+    counts = progress.count(session, rollout.id)
+    ending = RolloutState.SUPERSEDED if counts[Stage.SUPERSEDED] else RolloutState.FINISHED
+    return states.end(session, rollout.id, ending)
+
+
+def _decide(session: Session, rollout: Rollout, limits: Thresholds) -> None:
+    """Stop it at its thresholds, or open its next wave."""
+    assert rollout.id is not None
     numbers = settling.numbers(session, rollout.id)
     if stop := thresholds.judge(numbers, limits):
         _halt(session, rollout, stop)
-        return False
+        return
     waves = _waves(session, rollout.id)
     newest = max((wave.number for wave in waves if wave.opened_at is not None), default=0)
-    if all(wave.released_at is not None for wave in waves):
-        whole = thresholds.together(numbers)
-        if whole.settled < whole.released or (limits.proof and whole.unproved):
-            return False
-        counts = progress.count(session, rollout.id)
-        ending = RolloutState.SUPERSEDED if counts[Stage.SUPERSEDED] else RolloutState.FINISHED
-        return states.end(session, rollout.id, ending)
+    if newest == len(waves) or rollout.waves.get("kind") == WaveKind.BY_HAND:
+        return
     latest = next((each for each in numbers if each.wave == newest), thresholds.Numbers(newest, 0, 0, 0, 0, 0, 0))
-    if rollout.waves.get("kind") != "by_hand" and thresholds.may_open_next(
-        latest, limits, released_for_s=_released_for(session, rollout.id, newest)
-    ):
+    released_for_s = _released_for(session, rollout.id, newest)
+    if thresholds.may_open_next(latest, limits, released_for_s=released_for_s):
         states.open_wave(session, rollout.id, newest + 1)
         jobs.ring(session, Job.ADVANCE_ROLLOUTS)
-    return False
 
 
 def _halt(session: Session, rollout: Rollout, why: Halt) -> None:
@@ -125,13 +146,14 @@ def _halt(session: Session, rollout: Rollout, why: Halt) -> None:
     wakes.withdraw(session, rollout.id)
     if not states.halt(session, rollout.id, why, reasons[:5]):
         return
+    goes_back = why.consequence is Consequence.ROLL_BACK and states.roll_back(session, rollout.id)
     bases.refresh(session, rollout)
+    jobs.ring(session, Job.ADVANCE_ROLLOUTS)
+    # On record last: whoever writes there waits for this commit, and must hold nothing that this still wants.
     details = {"code": why.code.value, "wave": why.wave, "counted": why.counted, "of": why.of}
     chain.record(session, _ACTOR, "rollout.halt", f"rollout:{rollout.id}", details)
-    if why.consequence is Consequence.ROLL_BACK and states.roll_back(session, rollout.id):
-        bases.refresh(session, rollout)
+    if goes_back:
         chain.record(session, _ACTOR, "rollout.roll_back", f"rollout:{rollout.id}", {"because": why.code.value})
-    jobs.ring(session, Job.ADVANCE_ROLLOUTS)
 
 
 def _waves(session: Session, rollout_id: UUID) -> list[RolloutWave]:

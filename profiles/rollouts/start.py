@@ -4,7 +4,7 @@ It sends nothing and waits for nothing. A handful of tablets is told in the same
 """
 
 from sqlalchemy import text
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
 from mdm import clock, jobs
 from mdm.audit import chain
@@ -14,7 +14,7 @@ from profiles import plans, policies, targets
 from profiles.consequences import Severity
 from profiles.models import Rollout, RolloutState
 from profiles.rollouts import judging, release, shown, states
-from profiles.rollouts.advance import look, under_way
+from profiles.rollouts.advance import settle_up
 from profiles.rollouts.estimates import Estimate
 from profiles.rollouts.prepare import PLAIN, Asked, Options, Prepared, prepare
 from profiles.rollouts.shown import ShownRollout
@@ -101,9 +101,10 @@ def tell(session: Session, rollout: Rollout) -> None:
 def _settle_others(session: Session, principal: Principal, policy: str) -> None:
     """Let earlier rollouts of the policy end that are through, before this one takes their tablets over."""
     row = policies.find(session, principal.scope, policy)
-    for rollout_id in under_way(session):
-        if session.get_one(Rollout, rollout_id).policy_id == row.id:
-            look(session, rollout_id)
+    running = select(Rollout.id).where(Rollout.policy_id == row.id, Rollout.state == RolloutState.RUNNING)
+    for rollout_id in session.exec(running.order_by(col(Rollout.id))).all():
+        assert rollout_id is not None
+        settle_up(session, rollout_id)
 
 
 def _record(session: Session, principal: Principal, policy: str, made: Prepared) -> None:
