@@ -81,8 +81,8 @@ def settle_up(session: Session, rollout_id: UUID) -> bool:
 def _noted(session: Session, rollout_id: UUID) -> tuple[Rollout | None, Thresholds]:
     rollout = states.locked(session, rollout_id, *states.UNDER_WAY)
     limits = Thresholds.model_validate(rollout.thresholds if rollout is not None else {})
-    while rollout is not None and settling.note(session, rollout_id, limits):
-        pass
+    if rollout is not None:
+        settling.note(session, rollout_id, limits)
     return rollout, limits
 
 

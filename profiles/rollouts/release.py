@@ -19,35 +19,49 @@ AT_ONCE: Final = 1000
 
 
 def chunk(session: Session, rollout_id: UUID, *, after: int = 0, limit: int = AT_ONCE) -> list[int]:
-    """Tell the next tablets of the open waves, by id from `after` on; returns them, none when there are no more."""
+    """Tell the next tablets of the open waves, by id from `after` on; returns them, none when there are no more.
+
+    Less than `limit` means that a wave came to its end: the next begins with its lowest id.
+    """
     targets.serialise(session)
     rollout = states.locked(session, rollout_id, RolloutState.RUNNING)
     if rollout is None:
         return []
-    ids = _next(session, rollout_id, after, limit)
-    if ids:
-        artifacts.hold_still(session, ids)
-        _tell(session, rollout_id, ids)
-        _, changed = targets.recompute(session, ids)
-        wakes.plan(session, rollout, sorted({*changed, *_failed_before(session, ids)}))
-    if len(ids) < limit:
-        _close(session, rollout_id)
-        if not _waiting(session, rollout_id):
-            bases.give_to_layer(session, rollout)
+    ids: list[int] = []
+    while not ids and (wave := _open_wave(session, rollout_id)) is not None:
+        ids, after = _next(session, rollout_id, wave, after, limit), 0
+        if ids:
+            artifacts.hold_still(session, ids)
+            _tell(session, rollout_id, ids)
+            _, changed = targets.recompute(session, ids)
+            wakes.plan(session, rollout, sorted({*changed, *_failed_before(session, ids)}))
+        if len(ids) < limit and not _close(session, rollout_id, wave):
+            break  # somebody began in the middle: the next call begins at the beginning
+    if len(ids) < limit and not _waiting(session, rollout_id):
+        bases.give_to_layer(session, rollout)
     return ids
 
 
-def _next(session: Session, rollout_id: UUID, after: int, limit: int) -> list[int]:
-    # Wave by wave along the index: sorting all that are left for each piece would be quadratic.
+def _open_wave(session: Session, rollout_id: UUID) -> int | None:
+    """The first wave that is being told."""
+    row = session.execute(
+        text(
+            "SELECT number FROM rollout_wave WHERE rollout_id = :rollout AND opened_at IS NOT NULL"
+            " AND released_at IS NULL ORDER BY number LIMIT 1"
+        ),
+        {"rollout": rollout_id},
+    ).first()
+    return None if row is None else int(row[0])
+
+
+def _next(session: Session, rollout_id: UUID, wave: int, after: int, limit: int) -> list[int]:
+    """By one wave and in the order of its index, so that a large fleet costs no more for each."""
     rows = session.execute(
         text(
-            "SELECT next.device_id FROM rollout_wave w CROSS JOIN LATERAL ("
-            " SELECT t.device_id FROM rollout_target t WHERE t.rollout_id = w.rollout_id AND t.wave = w.number"
-            " AND t.released_at IS NULL AND t.device_id > :after ORDER BY t.device_id LIMIT :limit) next"
-            " WHERE w.rollout_id = :rollout AND w.opened_at IS NOT NULL AND w.released_at IS NULL"
-            " ORDER BY next.device_id LIMIT :limit"
+            "SELECT device_id FROM rollout_target WHERE rollout_id = :rollout AND wave = :wave"
+            " AND released_at IS NULL AND device_id > :after ORDER BY wave, device_id LIMIT :limit"
         ),
-        {"rollout": rollout_id, "after": after, "limit": limit},
+        {"rollout": rollout_id, "wave": wave, "after": after, "limit": limit},
     )
     return [device_id for (device_id,) in rows]
 
@@ -76,17 +90,17 @@ def _failed_before(session: Session, ids: list[int]) -> list[int]:
     return [device_id for (device_id,) in rows]
 
 
-def _close(session: Session, rollout_id: UUID) -> None:
-    """Note which open waves have been told to the last tablet."""
-    session.execute(
+def _close(session: Session, rollout_id: UUID, wave: int) -> bool:
+    """Note that a wave has been told to the last tablet; False if one is left."""
+    closed = session.execute(
         text(
-            "UPDATE rollout_wave w SET released_at = now() WHERE w.rollout_id = :rollout"
-            " AND w.opened_at IS NOT NULL AND w.released_at IS NULL AND NOT EXISTS ("
-            " SELECT FROM rollout_target t WHERE t.rollout_id = w.rollout_id AND t.wave = w.number"
-            " AND t.released_at IS NULL)"
+            "UPDATE rollout_wave w SET released_at = now() WHERE w.rollout_id = :rollout AND w.number = :wave"
+            " AND NOT EXISTS (SELECT FROM rollout_target t WHERE t.rollout_id = :rollout AND t.wave = :wave"
+            " AND t.released_at IS NULL) RETURNING 1"
         ),
-        {"rollout": rollout_id},
+        {"rollout": rollout_id, "wave": wave},
     )
+    return closed.first() is not None
 
 
 def _waiting(session: Session, rollout_id: UUID) -> bool:

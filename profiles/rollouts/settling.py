@@ -3,6 +3,7 @@
 Only tablets of which something is still open are looked at. It counts; `thresholds` decides what the numbers mean.
 """
 
+from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
@@ -26,7 +27,7 @@ WITH seen AS (
     LATERAL (SELECT e.desired_manifest IS NOT DISTINCT FROM t.manifest
              AND (t.manifest IS NULL OR e.installed_manifest = t.manifest) AS installed) i
     WHERE t.rollout_id = :rollout AND t.released_at IS NOT NULL AND t.installed_at IS NULL AND t.withdrawn_at IS NULL
-      AND t.excluded IS NULL AND e.status = 'active'
+      AND t.excluded IS NULL AND e.status = 'active' AND t.device_id > :after
       AND (installed OR (t.failed_at IS NULL AND e.desired_manifest = t.manifest AND {progress.FAILED_SQL}))
     ORDER BY t.device_id LIMIT :limit FOR UPDATE OF t SKIP LOCKED
 )
@@ -34,11 +35,12 @@ UPDATE rollout_target t SET
     installed_at = CASE WHEN s.installed THEN now() END,
     heard_at = CASE WHEN s.installed AND NOT :proof THEN now() END,
     failed_at = CASE WHEN s.installed THEN NULL ELSE now() END
-FROM seen s WHERE t.rollout_id = :rollout AND t.device_id = s.device_id RETURNING 1
+FROM seen s WHERE t.rollout_id = :rollout AND t.device_id = s.device_id RETURNING t.device_id
 """
 _PULSE = """
 WITH due AS (
     SELECT device_id FROM rollout_target WHERE rollout_id = :rollout AND heard_at IS NULL AND pulsed_at IS NULL
+      AND device_id > :after
       AND installed_at <= now() - make_interval(secs => :pulse_after) AND withdrawn_at IS NULL
     ORDER BY device_id LIMIT :limit FOR UPDATE SKIP LOCKED
 )
@@ -49,11 +51,11 @@ _HEARD = """
 WITH heard AS (
     SELECT t.device_id FROM rollout_target t JOIN enrollment e ON e.device_id = t.device_id
     WHERE t.rollout_id = :rollout AND t.installed_at IS NOT NULL AND t.heard_at IS NULL
-      AND e.last_seen_at > t.pulsed_at
+      AND e.last_seen_at > t.pulsed_at AND t.device_id > :after
     ORDER BY t.device_id LIMIT :limit FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE rollout_target t SET heard_at = now(), silent_at = NULL FROM heard h
-WHERE t.rollout_id = :rollout AND t.device_id = h.device_id RETURNING 1
+WHERE t.rollout_id = :rollout AND t.device_id = h.device_id RETURNING t.device_id
 """
 # One whose pulse went out late gets as long to answer as the others.
 _SILENT = """
@@ -63,11 +65,11 @@ WITH silent AS (
       AND t.withdrawn_at IS NULL AND e.status = 'active' AND coalesce(e.last_seen_at <= t.pulsed_at, true)
       AND greatest(t.installed_at + make_interval(secs => :silent_after),
                    t.pulsed_at + make_interval(secs => :silent_after - :pulse_after)) <= now()
-      AND t.pulsed_at IS NOT NULL
+      AND t.pulsed_at IS NOT NULL AND t.device_id > :after
     ORDER BY t.device_id LIMIT :limit FOR UPDATE OF t SKIP LOCKED
 )
 UPDATE rollout_target t SET silent_at = now() FROM silent s
-WHERE t.rollout_id = :rollout AND t.device_id = s.device_id RETURNING 1
+WHERE t.rollout_id = :rollout AND t.device_id = s.device_id RETURNING t.device_id
 """
 _NUMBERS = """
 SELECT t.wave, count(*), count(t.installed_at),
@@ -83,20 +85,33 @@ GROUP BY 1 ORDER BY 1
 """
 
 
-def note(session: Session, rollout_id: UUID, limits: Thresholds) -> bool:
-    """Note what tablets have reported since the last look, some thousand of each kind; says if there is more."""
-    values = {"rollout": rollout_id, "limit": AT_ONCE}
+def note(session: Session, rollout_id: UUID, limits: Thresholds) -> None:
+    """Note what tablets have reported since the last look, and wake those that have to show that they live."""
     times = {"pulse_after": limits.pulse_after_s, "silent_after": limits.silent_after_s}
-    reported = len(session.execute(text(_REPORTED), {**values, "proof": bool(limits.proof)}).all())
+    for _ in _each(session, _REPORTED, rollout_id, proof=bool(limits.proof)):
+        pass
     if not limits.proof:
-        return reported == AT_ONCE
-    pulsed = sorted(session.execute(text(_PULSE), {**values, "pulse_after": limits.pulse_after_s}).scalars())
-    if pulsed:
-        wakeups.mark_due(session, pulsed, Lane.NORMAL)
+        return
+    for pulsed in _each(session, _PULSE, rollout_id, pulse_after=limits.pulse_after_s):
+        wakeups.mark_due(session, sorted(pulsed), Lane.NORMAL)
         jobs.ring(session, Job.DISPATCH, lane=int(Lane.NORMAL))
-    heard = len(session.execute(text(_HEARD), values).all())
-    silent = len(session.execute(text(_SILENT), {**values, **times}).all())
-    return AT_ONCE in (reported, len(pulsed), heard, silent)
+    for _ in _each(session, _HEARD, rollout_id):
+        pass
+    for _ in _each(session, _SILENT, rollout_id, **times):
+        pass
+
+
+def _each(session: Session, statement: str, rollout_id: UUID, **values: object) -> Iterator[list[int]]:
+    """Run a statement from tablet to tablet, some thousand at a time, until it finds no more; yields whom it hit."""
+    after = 0
+    while True:
+        given = {"rollout": rollout_id, "limit": AT_ONCE, "after": after, **values}
+        touched = list(session.execute(text(statement), given).scalars())
+        if touched:
+            yield touched
+        if len(touched) < AT_ONCE:
+            return
+        after = max(touched)
 
 
 def numbers(session: Session, rollout_id: UUID) -> list[Numbers]:
