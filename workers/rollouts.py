@@ -6,6 +6,7 @@ It holds no rule: what comes next is read from the rows each time. Two of these 
 import time
 from collections import Counter
 from typing import Final
+from uuid import UUID
 
 import structlog
 from sqlalchemy import text
@@ -29,8 +30,11 @@ def bring_forward(*, budget_s: float = BUDGET_S) -> Counter[str]:
     with db.transaction() as session:
         found = rollouts.under_way(session) if _alone(session) else []
     for rollout_id in found:
-        with db.transaction() as session:
-            done["ended"] += rollouts.look(session, rollout_id)
+        try:
+            with db.transaction() as session:
+                done["ended"] += rollouts.look(session, rollout_id)
+        except Exception as error:  # noqa: BLE001 - what is wrong with one rollout must not hold the others up
+            _failed(rollout_id, error)
         if time.monotonic() >= until:
             break
     if done.total():
@@ -59,14 +63,26 @@ def _tell(until: float) -> int:
     told = 0
     step = rollouts.Step()
     while time.monotonic() < until:
-        with db.transaction() as session:
-            tablets = step.take(session) if _alone(session) else 0
+        try:
+            with db.transaction() as session:
+                tablets = step.take(session) if _alone(session) else 0
+        except Exception as error:
+            if step.at is None:
+                raise
+            # A policy that cannot be compiled any more, say: it comes up again next time, the others go on now.
+            _failed(step.at, error)
+            step.give_up()
+            continue
         if not tablets:
             return told
         told += tablets
     with db.transaction() as session:
         jobs.ring(session, jobs.Job.ADVANCE_ROLLOUTS)
     return told
+
+
+def _failed(rollout_id: UUID, error: Exception) -> None:
+    _log.error("rollout_failed", rollout_id=str(rollout_id), error=type(error).__name__)
 
 
 def _alone(session: Session) -> bool:

@@ -47,10 +47,22 @@ class Step:
 
     def __init__(self) -> None:
         self._after: dict[UUID, int] = {}
+        self._given_up: set[UUID] = set()
+        self.at: UUID | None = None
+        """The rollout whose piece is being done, or was the last."""
+
+    def give_up(self) -> None:
+        """Leave out, from now on, the rollout whose piece failed: the others go on."""
+        if self.at is not None:
+            self._given_up.add(self.at)
 
     def take(self, session: Session) -> int:
         """Do the next piece of the first rollout that has one; returns how many tablets it was, 0 when all is done."""
+        self.at = None
         for rollout_id, falls in _with_work(session):
+            if rollout_id in self._given_up:
+                continue
+            self.at = rollout_id
             act = falling.chunk if falls else release.chunk
             done = act(session, rollout_id, after=self._after.get(rollout_id, 0))
             self._after[rollout_id] = done[-1] if len(done) >= release.AT_ONCE else 0

@@ -17,20 +17,25 @@ from workers.rollouts import bring_forward, catch_up
 CROWD = 2 * AT_ONCE + 100
 
 
-@pytest.fixture
-def crowd(district, session):
-    """More tablets than two transactions tell."""
+def more(session, school, letter, size):
+    """Put enrolled tablets into a school."""
     session.execute(
         text(
             "WITH made AS (INSERT INTO device"
             " (control_number, serial, platform, model, school_id, lease_contract, state)"
-            " SELECT 'M' || n, 'M' || n, 'apple', '', :school, '', 'issued'"
+            " SELECT :letter || n, :letter || n, 'apple', '', :school, '', 'issued'"
             " FROM generate_series(1, :size) AS n RETURNING id)"
             " INSERT INTO enrollment (device_id, status, supervised, os_version, product)"
             " SELECT id, 'active', true, '26.1', '' FROM made"
         ),
-        {"school": district.schools["0102"], "size": CROWD},
+        {"school": school, "letter": letter, "size": size},
     )
+
+
+@pytest.fixture
+def crowd(district, session):
+    """More tablets than two transactions tell."""
+    more(session, district.schools["0102"], "M", CROWD)
     apply(district, usb=SECTIONS[1])
     session.commit()
 
@@ -89,6 +94,28 @@ def test_a_worker_without_time_leaves_the_rest_to_the_next(district, session):
     assert bring_forward()["tablets"] == 0
     found = show(district, shown.id)
     assert (found.state, found.restored.asked) == (RolloutState.ROLLED_BACK, AT_ONCE)
+
+
+@pytest.mark.usefixtures("crowd")
+def test_a_rollout_that_cannot_be_told_holds_no_other_up(district, session):
+    """A revision that cannot be read any more leaves its tablets where they were; another school's rollout goes on."""
+    more(session, district.schools["0101"], "N", 120)
+    apply(district, "of-0102", {"school": "0102"}, web_filter={"adult_filter": True})
+    broken = start(district, "school=0102", policy="of-0102", waves={"kind": "at_once"}, thresholds=SWIFT)
+    session.execute(
+        text(
+            "UPDATE policy_revision r SET document = '{}', sha256 = '\\x01' FROM policy p"
+            " WHERE p.id = r.policy_id AND p.name = 'of-0102'"
+        )
+    )
+    apply(district, "of-0101", {"school": "0101"}, web_filter={"adult_filter": True})
+    sound = start(district, "school=0101", policy="of-0101", waves={"kind": "at_once"}, thresholds=SWIFT)
+    reached = bring_forward()["tablets"]
+    assert reached >= 120
+    told = "SELECT count(*) FROM rollout_target WHERE released_at IS NOT NULL AND rollout_id = "
+    assert counted(session, f"{told} '{sound.id}'") == reached
+    assert counted(session, f"{told} '{broken.id}'") == 0
+    assert counted(session, f"SELECT state FROM rollout WHERE id = '{broken.id}'") == RolloutState.RUNNING
 
 
 @pytest.mark.usefixtures("crowd")
