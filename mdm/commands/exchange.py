@@ -5,7 +5,6 @@ learn any protocol, send anything, or hold what may not be lost: between two sta
 """
 
 import asyncio
-import json
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -21,11 +20,11 @@ from psycopg_pool import AsyncConnectionPool
 from sqlmodel import Session
 
 from mdm import db, jobs
-from mdm.commands import profile_work, results
-from mdm.commands.exchange_sql import SEEN, SETTLE, SETTLE_PAST
-from mdm.commands.next_work import Held, look
-from mdm.commands.reports import Handout, Report, Said
-from mdm.commands.results import Ended
+from mdm.commands import profile_work
+from mdm.commands.exchange_sql import SEEN
+from mdm.commands.next_work import Held, after_reports, look
+from mdm.commands.reports import Handout, Report
+from mdm.commands.settling import settle
 from mdm.devices.life import Stranger, Unwanted
 from mdm.settings import get_settings
 
@@ -159,10 +158,13 @@ class Exchange:
                 await self._serve(connection, [one])
 
     async def _answer(self, connection: AsyncConnection[Any], batch: Sequence[_Waiting]) -> None:
-        reports = [report for report, _ in batch if report.command_id is not None]
-        if reports:
-            await self._settle(connection, reports)
-        outcomes = await look(connection, self._shelf, [report for report, _ in batch])
+        reports = [report for report, _ in batch]
+        if any(report.command_id is not None for report in reports):
+            settled = await settle(connection, reports)
+            self._stale.update(settled.stale)
+            outcomes = await after_reports(connection, self._shelf, reports, settled.rows)
+        else:
+            outcomes = await look(connection, self._shelf, reports)
         seen = self._seen
         for number, (report, future) in enumerate(batch, 1):
             outcome = outcomes.get(number)
@@ -189,35 +191,6 @@ class Exchange:
             return
         again = replace(report, command_id=None, tries=report.tries + 1)  # what it said is settled already
         self._loop.call_later(_FIRST_PAUSE * 2**report.tries, self._queue, (again, future))
-
-    async def _settle(self, connection: AsyncConnection[Any], reports: Sequence[Report]) -> None:
-        said = [
-            {
-                "n": number,
-                "sha256": report.identity.hex(),
-                "name": report.name,
-                "id": str(report.command_id),
-                "state": report.said.value,
-                "error": report.error,
-                "result": report.result,
-            }
-            for number, report in enumerate(reports)
-        ]
-        async with connection.transaction():
-            cursor = await connection.execute(SETTLE, (json.dumps(said),), prepare=True)
-            settled = await cursor.fetchall()
-            found = {row[0] for row in settled}
-            if late := [one for one in said if one["n"] not in found and one["state"] == Said.DONE]:
-                cursor = await connection.execute(SETTLE_PAST, (json.dumps(late),), prepare=True)
-                settled += await cursor.fetchall()
-            ended = [
-                Ended(device_id, kind, done, reports[number].inventory)
-                for number, device_id, kind, done in settled
-                if kind is not None
-            ]
-            if ended:
-                stale = await results.apply(connection, ended)
-                self._stale.update(stale)
 
     async def authorities(self) -> list[bytes]:
         """Return the device CA's certificates in DER: the one thing of `enrollment` that the door has to know."""

@@ -7,7 +7,7 @@ Plans are made once and must be index look-ups whatever the statistics say: henc
 
 from typing import Final
 
-from mdm.commands.kinds import FACTS
+from mdm.commands.kinds import FACTS, Kind
 
 _GATED: Final = ", ".join(f"'{kind.value}'" for kind, facts in FACTS.items() if facts.needs_lost_mode)
 _OPEN: Final = "IN ('queued', 'sent', 'delivered', 'not_now')"
@@ -16,14 +16,25 @@ SESSION: Final = "interval '1 minute'"
 although this one began a while ago. Otherwise an unlocked tablet would get one of two such orders and then wait."""
 _NOT_OPEN: Final = "IN ('held', 'done', 'failed', 'expired', 'cancelled', 'superseded')"
 
-_SAID: Final = """
+_KNOWN: Final = ", ".join(f"'{kind.value}'" for kind in Kind)
+_LOST_MODE: Final = f"'{Kind.LOST_MODE_ON.value}', '{Kind.LOST_MODE_OFF.value}'"
+_FEW: Final = "BETWEEN 0 AND 1000000"
+"""Always true of a number in a batch. The planner takes it for one row in two hundred, and so goes from a batch to a
+table row by row along a key, never through one with the other: that would be quadratic."""
+
+_SAID: Final = f"""
 WITH said AS MATERIALIZED (
-    SELECT s.n, s.id, s.state, s.error, s.result, e.device_id, e.epoch
-    FROM jsonb_to_recordset(%s::jsonb)
-        AS s(n integer, sha256 text, name text, id uuid, state text, error jsonb, result jsonb)
+    SELECT s.n, s.id, s.state, s.more -> 'error' AS error, s.more -> 'result' AS result, e.device_id, e.epoch
+    FROM (
+        SELECT a.n, substring(%s::bytea FROM ((a.n - 1) * 32 + 1)::integer FOR 32) AS sha256, a.name, a.id::uuid AS id,
+            a.state, %s::jsonb -> a.n::text AS more
+        FROM ROWS FROM (unnest(string_to_array(%s::text, ',')), unnest(string_to_array(%s::text, ',')),
+            unnest(string_to_array(%s::text, ','))) WITH ORDINALITY AS a(name, id, state, n)
+        WHERE a.n {_FEW} OFFSET 0
+    ) s
     JOIN LATERAL (
         SELECT i.device_id FROM device_identity i
-        WHERE i.sha256 = decode(s.sha256, 'hex') AND i.associated_at IS NOT NULL AND i.revoked_at IS NULL OFFSET 0
+        WHERE i.sha256 = s.sha256 AND i.associated_at IS NOT NULL AND i.revoked_at IS NULL OFFSET 0
     ) i ON true
     JOIN LATERAL (
         SELECT e.device_id, e.epoch FROM enrollment e
@@ -34,12 +45,20 @@ WITH said AS MATERIALIZED (
 _LATE: Final = """
     UPDATE {table} c SET result = coalesce(said.result, '{{}}')
     FROM said
-    WHERE c.id = said.id AND c.id = ANY (ARRAY (SELECT id FROM said))
-        AND c.device_id = said.device_id AND c.epoch = said.epoch AND said.state = 'done'
-        AND c.state IN ('expired', 'cancelled', 'superseded') AND c.delivered_at IS NOT NULL AND c.result IS NULL
+    WHERE c.id = said.id AND c.device_id = said.device_id AND c.epoch = said.epoch AND said.state = 'done'
+        AND NOT c.state IN ('held', 'queued', 'sent', 'delivered', 'not_now', 'done', 'failed')
+        AND c.delivered_at IS NOT NULL AND c.result IS NULL
     RETURNING said.n, c.device_id, c.id, c.kind, c.state
 """
 _LATE_NOTE: Final = "the tablet had done it all the same"
+_LOST: Final = """), locked AS MATERIALIZED (
+    SELECT e.device_id FROM enrollment e WHERE e.device_id = ANY (ARRAY (SELECT device_id FROM switched))
+    ORDER BY e.device_id FOR NO KEY UPDATE
+), lost AS (
+    UPDATE enrollment e SET lost_mode = switched.kind = 'lost_mode_on' FROM switched
+    WHERE e.device_id = switched.device_id AND e.device_id = ANY (ARRAY (SELECT device_id FROM locked))
+)"""
+"""A tablet that says so is in lost mode, or out of it, before its next work is looked for."""
 
 SETTLE: Final = f"""{_SAID}, settled AS (
     UPDATE command c SET
@@ -50,8 +69,7 @@ SETTLE: Final = f"""{_SAID}, settled AS (
         error = said.error,
         result = said.result
     FROM said
-    WHERE c.id = said.id AND c.id = ANY (ARRAY (SELECT id FROM said))
-        AND c.device_id = said.device_id AND c.epoch = said.epoch AND NOT c.state {_NOT_OPEN}
+    WHERE c.id = said.id AND c.device_id = said.device_id AND c.epoch = said.epoch AND NOT c.state {_NOT_OPEN}
         AND NOT (c.state = 'not_now' AND said.state = 'not_now')
     RETURNING said.n, c.device_id, c.id, c.kind, c.state
 ), late AS ({_LATE.format(table="command")}), logged AS (
@@ -59,21 +77,23 @@ SETTLE: Final = f"""{_SAID}, settled AS (
     SELECT id, state, '' FROM settled
     UNION ALL
     SELECT id, state, '{_LATE_NOTE}' FROM late
-), profiled AS (
+), switched AS MATERIALIZED (
+    SELECT device_id, kind FROM settled WHERE kind IN ({_LOST_MODE}) AND state = 'done'
+    UNION ALL
+    SELECT device_id, kind FROM late WHERE kind IN ({_LOST_MODE})
+{_LOST}, profiled AS (
     UPDATE device_profile p SET
         installed = CASE WHEN said.state = 'done' THEN p.wanted ELSE p.installed END,
         status = CASE said.state WHEN 'done' THEN 'installed' ELSE said.state END,
         error = said.error,
         changed_at = now()
     FROM said
-    WHERE p.device_id = said.device_id AND p.device_id = ANY (ARRAY (SELECT device_id FROM said))
-        AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
+    WHERE p.device_id = said.device_id AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
         AND NOT (p.wanted IS NULL AND (said.state = 'done' OR (said.state = 'failed' AND p.installed IS NULL)))
     RETURNING said.n, p.device_id
 ), removed AS (
     DELETE FROM device_profile p USING said
-    WHERE p.device_id = said.device_id AND p.device_id = ANY (ARRAY (SELECT device_id FROM said))
-        AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
+    WHERE p.device_id = said.device_id AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
         AND p.wanted IS NULL AND (said.state = 'done' OR (said.state = 'failed' AND p.installed IS NULL))
     RETURNING said.n, p.device_id
 )
@@ -94,7 +114,9 @@ too, once.
 
 SETTLE_PAST: Final = f"""{_SAID}, late AS ({_LATE.format(table="command_past")}), logged AS (
     INSERT INTO command_event (command_id, state, note) SELECT id, state, '{_LATE_NOTE}' FROM late
-)
+), switched AS MATERIALIZED (
+    SELECT device_id, kind FROM late WHERE kind IN ({_LOST_MODE})
+{_LOST}
 SELECT n, device_id, kind, true FROM late
 """
 """The same for what `SETTLE` did not find: a late acknowledgement of a command whose row has gone to the past."""
@@ -143,26 +165,41 @@ WHERE e.device_id IS NULL OR e.status <> 'active' OR i.revoked_at IS NOT NULL OR
 Only what is not plain "known, nothing to do" comes back. It writes nothing, so that the idle fleet costs no commit.
 """
 
-HAND: Final = f"""
-WITH handed AS (
-    UPDATE command c SET state = 'delivered', delivered_at = now()
-    WHERE c.id = ANY (%s::uuid[]) AND NOT c.state {_NOT_OPEN}
-    RETURNING c.id
+_STAMP: Final = f""", handed AS (
+    UPDATE command c SET state = 'delivered', delivered_at = now() FROM looked l
+    WHERE c.id = l.id AND l.n {_FEW} AND c.kind IN ({_KNOWN}) AND NOT c.state {_NOT_OPEN}
+    RETURNING l.n, c.device_id, c.id, c.kind, c.arguments
 ), logged AS (
     INSERT INTO command_event (command_id, state) SELECT id, 'delivered' FROM handed
 ), locked AS MATERIALIZED (
-    SELECT w.device_id FROM wakeup w WHERE w.device_id = ANY (%s::bigint[]) FOR UPDATE SKIP LOCKED
+    SELECT w.device_id FROM wakeup w WHERE w.device_id = ANY (ARRAY (SELECT device_id FROM handed))
+        AND (w.due_at < now() + interval '1 minute' OR w.attempts > 0 OR w.lease_until IS NOT NULL)
+    FOR UPDATE SKIP LOCKED
 ), rested AS (
     UPDATE wakeup w SET attempts = 0, lease_until = NULL, lease_token = NULL,
         due_at = greatest(w.due_at, now() + interval '2 minutes')
     WHERE w.device_id = ANY (ARRAY (SELECT device_id FROM locked))
-)
-SELECT id FROM handed
-"""
+)"""
 """Stamp commands as delivered, in the transaction whose commit precedes the answer; only those returned may leave.
 
-While a tablet is being served its wake-up rests: it is awake. Should it fall silent, it is due again in two minutes.
+While a tablet is being served its wake-up rests: it is awake. Should it fall silent, it is due again in one or two
+minutes; that is not written anew at each of a dozen commands in a row. A kind that a newer version enqueued waits for
+that version.
 """
+
+HAND: Final = f"""
+WITH looked AS MATERIALIZED (SELECT h.id, h.n FROM unnest(%s::uuid[]) WITH ORDINALITY AS h(id, n)){_STAMP}
+SELECT id FROM handed
+"""
+"""Stamp what a look found, if it still may leave."""
+
+NEXT: Final = f"""
+WITH looked AS MATERIALIZED ({LOOK}){_STAMP}
+SELECT n, verdict, device_id, generation, id, kind, arguments, profiles FROM looked WHERE id IS NULL
+UNION ALL
+SELECT n, 'known', device_id, NULL, id, kind, arguments, false FROM handed
+"""
+"""Look and stamp at once, for those who reported: in the transaction that settles, so that one commit is for both."""
 
 REST: Final = f"""
 WITH asked AS MATERIALIZED (

@@ -34,23 +34,43 @@ class _Found:
     """What one look found, sorted by what has to be written for it; keys are numbers of reports."""
 
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    commands: dict[int, tuple[int, CommandHandout]] = field(default_factory=dict)
+    commands: dict[int, CommandHandout] = field(default_factory=dict)
     profiles: dict[int, int] = field(default_factory=dict)
     resting: list[tuple[int, int, bool]] = field(default_factory=list)
 
 
-async def look(connection: AsyncConnection[Any], shelf: Shelf, reports: Sequence[Report]) -> Mapping[int, Outcome]:
-    """Return what to tell whom, by number from 1 on; whoever is missing is known and has nothing to do."""
+def asked(reports: Sequence[Report]) -> tuple[bytes, str, str]:
+    """Return the parameters of `LOOK` and `NEXT`."""
     hashes = b"".join([report.identity for report in reports])
     names = ",".join([report.name for report in reports])
     idle = ",".join(["1" if report.said is Said.IDLE else "0" for report in reports])
-    cursor = await connection.execute(LOOK, (hashes, names, idle), prepare=True)
+    return hashes, names, idle
+
+
+async def look(connection: AsyncConnection[Any], shelf: Shelf, reports: Sequence[Report]) -> Mapping[int, Outcome]:
+    """Return what to tell whom, by number from 1 on; whoever is missing is known and has nothing to do."""
+    cursor = await connection.execute(LOOK, asked(reports), prepare=True)
     rows = await cursor.fetchall()
     if not rows:
         return {}
     found = _sort(rows)
     if found.commands:
         await _hand_commands(connection, found)
+    return await _finish(connection, shelf, reports, found)
+
+
+async def after_reports(
+    connection: AsyncConnection[Any], shelf: Shelf, reports: Sequence[Report], rows: Sequence[tuple[Any, ...]]
+) -> Mapping[int, Outcome]:
+    """Return the same of what `NEXT` gave, in which commands are stamped already."""
+    found = _sort(rows)
+    found.outcomes.update(found.commands)
+    return await _finish(connection, shelf, reports, found)
+
+
+async def _finish(
+    connection: AsyncConnection[Any], shelf: Shelf, reports: Sequence[Report], found: _Found
+) -> Mapping[int, Outcome]:
     if found.profiles:
         await _hand_profiles(connection, shelf, reports, found)
     if found.resting:
@@ -67,7 +87,7 @@ def _sort(rows: Sequence[tuple[Any, ...]]) -> _Found:
             found.outcomes[number] = Unwanted("The tablet is no longer managed.")
         elif command_id is not None:
             if kind in _KNOWN:  # one that a newer version enqueued waits for that version
-                found.commands[number] = (device_id, CommandHandout(command_id, Kind(kind), arguments))
+                found.commands[number] = CommandHandout(command_id, Kind(kind), arguments)
         elif profiles:
             found.profiles[number] = device_id
         elif generation is not None:
@@ -77,11 +97,10 @@ def _sort(rows: Sequence[tuple[Any, ...]]) -> _Found:
 
 async def _hand_commands(connection: AsyncConnection[Any], found: _Found) -> None:
     """Stamp commands as delivered; one that was cancelled a moment ago is not handed out."""
-    ids = [handout.command_id for _, handout in found.commands.values()]
-    devices = [device_id for device_id, _ in found.commands.values()]
-    cursor = await connection.execute(HAND, (ids, devices), prepare=True)
+    ids = [handout.command_id for handout in found.commands.values()]
+    cursor = await connection.execute(HAND, (ids,), prepare=True)
     stamped = {command_id for (command_id,) in await cursor.fetchall()}
-    for number, (_, handout) in found.commands.items():
+    for number, handout in found.commands.items():
         if handout.command_id in stamped:
             found.outcomes[number] = handout
 

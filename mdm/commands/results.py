@@ -1,4 +1,4 @@
-"""What a command's end changes beside the command itself: the tablet's facts, its reports, its lost mode.
+"""What a command's end changes beside the command itself: the tablet's facts and its reports.
 
 Everything here may come twice and must then change nothing more. Platforms translate their answers into `Inventory`.
 """
@@ -42,17 +42,6 @@ class Ended:
     inventory: Inventory | None
 
 
-_LOST_MODE: Final = """
-WITH said AS MATERIALIZED (
-    SELECT s.device_id, s.lost FROM ROWS FROM (unnest(%s::bigint[]), unnest(%s::boolean[])) AS s(device_id, lost)
-), locked AS MATERIALIZED (
-    SELECT e.device_id FROM enrollment e WHERE e.device_id = ANY (ARRAY (SELECT device_id FROM said))
-    ORDER BY e.device_id FOR NO KEY UPDATE
-)
-UPDATE enrollment e SET lost_mode = said.lost FROM said
-WHERE e.device_id = said.device_id AND e.device_id = ANY (ARRAY (SELECT device_id FROM locked))
-"""
-
 _REPORT: Final = """
 INSERT INTO device_report (device_id, kind, received_at, body)
 SELECT r.device_id, r.kind, now(), r.body
@@ -87,9 +76,6 @@ SELECT device_id FROM written WHERE changed
 async def apply(connection: AsyncConnection[Any], ended: Sequence[Ended]) -> list[int]:
     """Write down what follows from these ends; return the tablets whose facts changed, which are now marked stale."""
     done = [end for end in ended if end.done]
-    lost = {end.device_id: end.kind == Kind.LOST_MODE_ON for end in done if end.kind in _LOST_MODE_KINDS}
-    if lost:
-        await connection.execute(_LOST_MODE, (list(lost), list(lost.values())))
     told = [(end.device_id, end.inventory) for end in done if end.inventory and end.inventory.kind == end.kind]
     if not told:
         return []
@@ -102,6 +88,3 @@ async def apply(connection: AsyncConnection[Any], ended: Sequence[Ended]) -> lis
     rows = [{"device_id": device_id, **asdict(known)} for device_id, known in facts.items()]
     cursor = await connection.execute(_FACTS, (json.dumps(rows), list(facts)))
     return [device_id for (device_id,) in await cursor.fetchall()]
-
-
-_LOST_MODE_KINDS: Final = (Kind.LOST_MODE_ON, Kind.LOST_MODE_OFF)
