@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 QUICK: Final[dict[str, dict[str, Any]]] = {
-    "checkin": {"tablets": 1000, "history": 5, "seconds": 1.0, "rounds": 3},
+    "checkin": {"tablets": 500, "history": 50, "seconds": 0.5, "rounds": 2},
+    "results": {"tablets": 500, "history": 50, "rounds": 2},
     "apns": {"pushes": 1500, "rounds": 3},
     "ledger": {"tablets": 1000},
     "push": {"tablets": 600},

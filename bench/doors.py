@@ -1,6 +1,7 @@
 """The two servers that are compared: Tabane's door, and an empty handler of the same server that reads the body."""
 
 import multiprocessing
+import os
 import socket
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -28,8 +29,10 @@ def empty_app() -> FastAPI:
     return FastAPI(openapi_url=None, docs_url=None, redoc_url=None, routes=[Route("/mdm/apple", _Endpoint())])
 
 
-def _serve(which: str, listener: socket.socket) -> None:
+def _serve(which: str, listener: socket.socket, url: str | None) -> None:
     app: Any
+    if url is not None:
+        os.environ["DATABASE_URL"] = url
     if which == "empty":
         app = empty_app()
     else:
@@ -42,10 +45,10 @@ def _serve(which: str, listener: socket.socket) -> None:
     uvicorn.Server(config).run(sockets=[listener])
 
 
-def start(which: str) -> tuple[BaseProcess, int]:
-    """Start `door` or `empty` as one worker process on a free port of the loopback."""
+def start(which: str, url: str | None = None) -> tuple[BaseProcess, int]:
+    """Start `door` or `empty` as one worker process on a free port of the loopback; `url` names the door's database."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(which, listener), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(which, listener, url), daemon=True)
     process.start()
     port: int = listener.getsockname()[1]
     listener.close()

@@ -1,65 +1,70 @@
 """A load generator for HTTP/1.1: many keep-alive connections, requests made beforehand, no pipelining.
 
-It runs in a process of its own and only counts. A status other than 200 ends the run: the figures would mean nothing.
+It runs in a process of its own, counts, and takes times. A status other than 200, or an answer without what was
+expected in it, ends the run: the figures would mean nothing.
 """
 
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
-from typing import cast
+from typing import Any, cast
 
 import uvloop
 
 CONNECTIONS = 64
 
 
-class _Client(asyncio.Protocol):
-    """One connection: sends the next request as soon as the answer to the one before is whole."""
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Answering times of one run, in seconds."""
 
-    def __init__(self, load: "_Load") -> None:
-        self._load = load
-        self._missing = 0
-        """Bytes of the answer's body that have not come yet."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(self._load.next_request())
-
-    def data_received(self, data: bytes) -> None:
-        if self._missing:
-            self._missing -= len(data)
-        elif not data.startswith(b"HTTP/1.1 200"):
-            self._load.fail(data[:60])
-            return
-        elif b"\r\ncontent-length: 0\r\n" not in data:
-            head, _, body = data.partition(b"\r\n\r\n")
-            self._missing = int(head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]) - len(body)
-        if self._missing:
-            return
-        self._load.answered += 1
-        if self._load.running:
-            self._transport.write(self._load.next_request())
-        else:
-            self._transport.close()
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        if self._load.running:
-            self._load.fail(b"connection lost")
+    p50: float
+    p99: float
+    longest: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """One run: until `seconds` have passed and `at_least` answers came, or, by `tablets`, through the set once."""
+
+    port: int
+    name: str
+    seconds: float = 0.0
+    at_least: int = 0
+    connections: int = CONNECTIONS
+    tablets: int = 0
+    """The set has a request of each tablet, then the next of each; those of one tablet share a connection."""
+    checked: bool = False
+    timed: bool = False
+
+
+@dataclass(slots=True)
 class _Load:
-    def __init__(self, requests: Sequence[bytes]) -> None:
-        self._requests = requests
-        self._at = 0
-        self.answered = 0
-        self.running = True
-        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    order: _Order
+    requests: Sequence[bytes]
+    expected: Sequence[bytes]
+    failure: "asyncio.Future[None]"
+    at: int = 0
+    answered: int = 0
+    open: int = 0
+    running: bool = True
+    ended: float = 0.0
+    times: list[float] = field(default_factory=list)
 
-    def next_request(self) -> bytes:
-        self._at = (self._at + 1) % len(self._requests)
-        return self._requests[self._at]
+    def numbers(self, connection: int) -> Iterator[int]:
+        """Give the numbers of the requests that a connection sends."""
+        count, tablets = len(self.requests), self.order.tablets
+        if tablets:
+            for turn in range(0, count, tablets):
+                yield from range(turn + connection, turn + tablets, self.order.connections)
+            return
+        while True:
+            yield self.at
+            self.at = (self.at + 1) % count
 
     def fail(self, reason: bytes) -> None:
         self.running = False
@@ -67,31 +72,90 @@ class _Load:
             self.failure.set_exception(RuntimeError(f"the server answered {reason!r}"))
 
 
-async def _run(port: int, requests: Sequence[bytes], seconds: float, at_least: int, connections: int) -> float:
+class _Client(asyncio.Protocol):
+    """One connection: sends the next request as soon as the answer to the one before is whole."""
+
+    def __init__(self, load: _Load, number: int) -> None:
+        self._load = load
+        self._numbers = load.numbers(number)
+        self._expected = load.expected if load.order.checked else None
+        self._times = load.times if load.order.timed else None
+        self._number = -1
+        self._sent = 0.0
+        self._parts = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._load.open += 1
+        self._send()
+
+    def _send(self) -> None:
+        load = self._load
+        number = next(self._numbers, -1) if load.running else -1
+        if number < 0:
+            self._transport.close()
+            return
+        self._number = number
+        if self._times is not None:
+            self._sent = time.perf_counter()
+        self._transport.write(load.requests[number])
+
+    def data_received(self, data: bytes) -> None:
+        if self._parts:
+            data = self._parts + data
+        if not data.startswith(b"HTTP/1.1 200"):
+            self._load.fail(data[:60])
+            return
+        if b"\r\ncontent-length: 0\r\n" not in data:
+            head, _, body = data.partition(b"\r\n\r\n")
+            if int(head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]) > len(body):
+                self._parts = data
+                return
+        self._parts = b""
+        if self._expected is not None and self._expected[self._number] not in data:
+            self._load.fail(b"something else than what was expected")
+            return
+        if self._times is not None:
+            self._times.append(time.perf_counter() - self._sent)
+        self._load.answered += 1
+        self._send()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._load.open -= 1
+        self._load.ended = time.perf_counter()
+
+
+async def _run(order: _Order, requests: Sequence[bytes], expected: Sequence[bytes]) -> float | Times:
     loop = asyncio.get_running_loop()
-    load = _Load(requests)
+    load = _Load(order, requests, expected, loop.create_future())
     started = time.perf_counter()
-    for _ in range(connections):
-        await loop.create_connection(lambda: _Client(load), "127.0.0.1", port)
-    while (time.perf_counter() - started < seconds or load.answered < at_least) and not load.failure.done():
-        await asyncio.wait([load.failure], timeout=0.05)
+    for number in range(order.connections):
+        await loop.create_connection(partial(_Client, load, number), "127.0.0.1", order.port)
+    while not load.failure.done() and (
+        load.open > 0
+        if order.tablets
+        else time.perf_counter() - started < order.seconds or load.answered < order.at_least
+    ):
+        await asyncio.wait([load.failure], timeout=0.02)
     load.running = False
-    rate = load.answered / (time.perf_counter() - started)
+    took = (load.ended if order.tablets else time.perf_counter()) - started
     if load.failure.done():
         load.failure.result()
     load.failure.cancel()
-    return rate
+    if order.timed:
+        times = sorted(load.times)
+        return Times(times[len(times) // 2], times[len(times) * 99 // 100], times[-1])
+    return load.answered / took
 
 
 def _serve(pipe: Pipe) -> None:
-    sets: dict[str, Sequence[bytes]] = {}
-    while (order := pipe.recv()) is not None:
-        if order[0] == "keep":
-            sets[order[1]] = order[2]
+    sets: dict[str, tuple[Sequence[bytes], Sequence[bytes]]] = {}
+    while (message := pipe.recv()) is not None:
+        if not isinstance(message, _Order):
+            sets[message[0]] = message[1:]
             continue
-        _, name, port, seconds, at_least, connections = order
         try:
-            pipe.send(uvloop.run(_run(port, sets[name], seconds, at_least, connections)))
+            pipe.send(uvloop.run(_run(message, *sets[message.name])))
         except (RuntimeError, OSError) as error:
             pipe.send(str(error))
 
@@ -105,17 +169,29 @@ class Generator:
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
 
-    def keep(self, name: str, requests: Sequence[bytes]) -> None:
-        """Give it a set of requests, to be sent in turn."""
-        self._pipe.send(("keep", name, requests))
+    def keep(self, name: str, requests: Sequence[bytes], expected: Sequence[bytes] = ()) -> None:
+        """Give it a set of requests, to be sent in turn, and what must be in the answer to each."""
+        self._pipe.send((name, requests, expected))
 
-    def rate(self, name: str, port: int, *, seconds: float, at_least: int = 0, connections: int = CONNECTIONS) -> float:
-        """Send a set to a port for some seconds, and until `at_least` answers came; return answers per second."""
-        self._pipe.send(("run", name, port, seconds, at_least, connections))
+    def _run(self, order: _Order) -> Any:
+        self._pipe.send(order)
         answer = self._pipe.recv()
         if isinstance(answer, str):
             raise RuntimeError(answer)  # noqa: TRY004 - the answer is the error
-        return float(answer)
+        return answer
+
+    def rate(self, name: str, port: int, *, seconds: float, at_least: int = 0, connections: int = CONNECTIONS) -> float:
+        """Send a set to a port for some seconds, and until `at_least` answers came; return answers per second."""
+        return float(self._run(_Order(port, name, seconds, at_least, connections)))
+
+    def all_of(self, name: str, port: int, *, tablets: int, connections: int, checked: bool = True) -> float:
+        """Send each request of a set once, those of a tablet one after the other; return answers per second."""
+        return float(self._run(_Order(port, name, connections=connections, tablets=tablets, checked=checked)))
+
+    def times(self, name: str, port: int, *, seconds: float, connections: int) -> Times:
+        """Send a set to a port for some seconds and return how long answers took."""
+        times: Times = self._run(_Order(port, name, seconds, connections=connections, timed=True))
+        return times
 
     def stop(self) -> None:
         """End the process."""

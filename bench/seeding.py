@@ -101,14 +101,35 @@ def seed(url: str, district: District, *, topic: str = "", history: int = 0) -> 
         with connection.transaction():
             _write_authority(connection, district)
             _write_tablets(connection, district, topic)
-        # Interleaved as in real life: one command of every tablet, then the next of every tablet.
-        connection.execute(
-            "INSERT INTO command (device_id, epoch, kind, arguments, dedupe_key, lane, state, expires_at, ended_at,"
-            " result) SELECT d.id, 1, 'inventory_device', '{}', 'inventory_device', 1, 'done', now(), now(), '{}'"
-            " FROM generate_series(1, %s) AS turn, device d ORDER BY turn, d.id",
-            (history,),
-        )
+        _write_history(connection, history)
         connection.execute("VACUUM ANALYZE")
+
+
+def _write_history(connection: psycopg.Connection, count: int) -> None:
+    """Write finished commands over a year: one in fifty ended lately and is in the hot table, the rest is in its month.
+
+    Interleaved as in real life: one command of every tablet, then the next of every tablet. Of the past, the steps are
+    left out: nobody looks for them on the hot path, and they would take most of the time.
+    """
+    recent = -(-count // 50)
+    names = (
+        "id, device_id, epoch, kind, arguments, dedupe_key, lane, state, created_at, expires_at, delivered_at, ended_at"
+    )
+    finished = (
+        f"({names}, result, not_now_count) SELECT uuidv7(t.ago), d.id, 1, 'inventory_device', '{{}}',"
+        " 'inventory_device', 1, 'done', now() + t.ago, now(), now() + t.ago, now() + t.ago, '{}', 0"
+        " FROM (SELECT turn, (turn - %s) * interval '1 second' * (%s::double precision / %s) AS ago"
+        " FROM generate_series(1, %s) AS turn) t, device d ORDER BY t.turn, d.id"
+    )
+    if count > recent:
+        rest = count - recent
+        connection.execute(f"INSERT INTO command_past {finished}", (rest + 1, 360 * 86400, rest, rest))
+    if recent:
+        connection.execute(
+            f"WITH done AS (INSERT INTO command {finished} RETURNING id)"
+            " INSERT INTO command_event (command_id, state) SELECT id, 'done' FROM done",
+            (recent + 1, 86400, recent, recent),
+        )
 
 
 def _write_authority(connection: psycopg.Connection, district: District) -> None:
