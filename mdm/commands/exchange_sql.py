@@ -165,10 +165,16 @@ WHERE e.device_id IS NULL OR e.status <> 'active' OR i.revoked_at IS NOT NULL OR
 Only what is not plain "known, nothing to do" comes back. It writes nothing, so that the idle fleet costs no commit.
 """
 
+AWAKE: Final = """attempts = 0, lease_until = NULL, lease_token = NULL, due_at = CASE WHEN w.attempts > 0
+    THEN now() + interval '2 minutes' ELSE greatest(w.due_at, now() + interval '2 minutes') END"""
+"""A tablet that is being served is awake. Should it fall silent, it is due again in two minutes, and not only when one
+that never answered a push would be; what is planned for later stays planned."""
+STAMPED: Final = "stamped"
+
 _STAMP: Final = f""", handed AS (
     UPDATE command c SET state = 'delivered', delivered_at = now() FROM looked l
     WHERE c.id = l.id AND l.n {_FEW} AND c.kind IN ({_KNOWN}) AND NOT c.state {_NOT_OPEN}
-    RETURNING l.n, c.device_id, c.id, c.kind, c.arguments
+    RETURNING c.id, c.device_id
 ), logged AS (
     INSERT INTO command_event (command_id, state) SELECT id, 'delivered' FROM handed
 ), locked AS MATERIALIZED (
@@ -176,15 +182,13 @@ _STAMP: Final = f""", handed AS (
         AND (w.due_at < now() + interval '1 minute' OR w.attempts > 0 OR w.lease_until IS NOT NULL)
     FOR UPDATE SKIP LOCKED
 ), rested AS (
-    UPDATE wakeup w SET attempts = 0, lease_until = NULL, lease_token = NULL,
-        due_at = greatest(w.due_at, now() + interval '2 minutes')
-    WHERE w.device_id = ANY (ARRAY (SELECT device_id FROM locked))
+    UPDATE wakeup w SET {AWAKE} WHERE w.device_id = ANY (ARRAY (SELECT device_id FROM locked))
 )"""
 """Stamp commands as delivered, in the transaction whose commit precedes the answer; only those returned may leave.
 
-While a tablet is being served its wake-up rests: it is awake. Should it fall silent, it is due again in one or two
-minutes; that is not written anew at each of a dozen commands in a row. A kind that a newer version enqueued waits for
-that version.
+While a tablet is being served its wake-up rests (`AWAKE`); that is not written anew at each of a dozen commands in a
+row. A kind that a newer version enqueued waits for that version. One that a tablet asks for twice at once, because an
+answer was lost, is stamped once and handed to both: nobody knows which of the two is still listening.
 """
 
 HAND: Final = f"""
@@ -195,11 +199,13 @@ SELECT id FROM handed
 
 NEXT: Final = f"""
 WITH looked AS MATERIALIZED ({LOOK}){_STAMP}
-SELECT n, verdict, device_id, generation, id, kind, arguments, profiles FROM looked WHERE id IS NULL
+SELECT n, verdict, device_id, generation, id, kind, arguments, profiles FROM looked
 UNION ALL
-SELECT n, 'known', device_id, NULL, id, kind, arguments, false FROM handed
+SELECT 0, '{STAMPED}', device_id, NULL, id, NULL, NULL, false FROM handed
 """
-"""Look and stamp at once, for those who reported: in the transaction that settles, so that one commit is for both."""
+"""Look and stamp at once, for those who reported: in the transaction that settles, so that one commit is for both.
+
+What was found, as `LOOK` has it, and then which commands were stamped."""
 
 REST: Final = f"""
 WITH asked AS MATERIALIZED (

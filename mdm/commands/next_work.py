@@ -1,14 +1,15 @@
 """What a tablet gets next: an open command, else a profile step, else nothing and its wake-up ends. Many at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
+from uuid import UUID
 
 from psycopg import AsyncConnection
 
 from mdm.commands import profile_work
-from mdm.commands.exchange_sql import HAND, LOOK, REST
+from mdm.commands.exchange_sql import HAND, LOOK, REST, STAMPED
 from mdm.commands.kinds import Kind
 from mdm.commands.profile_work import Shelf
 from mdm.commands.reports import CommandHandout, Handout, Report, Said
@@ -38,6 +39,10 @@ class _Found:
     profiles: dict[int, int] = field(default_factory=dict)
     resting: list[tuple[int, int, bool]] = field(default_factory=list)
 
+    def hand(self, stamped: Collection[UUID]) -> None:
+        """Hand out what was stamped as delivered; what was cancelled a moment ago stays here."""
+        self.outcomes.update({n: one for n, one in self.commands.items() if one.command_id in stamped})
+
 
 def asked(reports: Sequence[Report]) -> tuple[bytes, str, str]:
     """Return the parameters of `LOOK` and `NEXT`."""
@@ -63,8 +68,9 @@ async def after_reports(
     connection: AsyncConnection[Any], shelf: Shelf, reports: Sequence[Report], rows: Sequence[tuple[Any, ...]]
 ) -> Mapping[int, Outcome]:
     """Return the same of what `NEXT` gave, in which commands are stamped already."""
-    found = _sort(rows)
-    found.outcomes.update(found.commands)
+    stamped = {row[4] for row in rows if row[1] == STAMPED}
+    found = _sort([row for row in rows if row[1] != STAMPED])
+    found.hand(stamped)
     return await _finish(connection, shelf, reports, found)
 
 
@@ -100,9 +106,7 @@ async def _hand_commands(connection: AsyncConnection[Any], found: _Found) -> Non
     ids = [handout.command_id for handout in found.commands.values()]
     cursor = await connection.execute(HAND, (ids,), prepare=True)
     stamped = {command_id for (command_id,) in await cursor.fetchall()}
-    for number, handout in found.commands.items():
-        if handout.command_id in stamped:
-            found.outcomes[number] = handout
+    found.hand(stamped)
 
 
 async def _hand_profiles(

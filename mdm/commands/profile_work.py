@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from mdm.commands import verification
-from mdm.commands.exchange_sql import SESSION
+from mdm.commands.exchange_sql import AWAKE, SESSION
 from mdm.commands.models import ProfileStatus
 
 _MANIFESTS_KEPT: Final = 4096
@@ -131,13 +131,11 @@ FROM jsonb_to_recordset(%s::jsonb) AS h(device_id bigint, identifier text, wante
 ON CONFLICT (device_id, identifier) DO UPDATE
 SET wanted = excluded.wanted, command_id = excluded.command_id, status = 'pending', error = NULL, changed_at = now()
 """
-_AWAKE: Final = """
+_AWAKE: Final = f"""
 WITH locked AS MATERIALIZED (
     SELECT w.device_id FROM wakeup w WHERE w.device_id = ANY (%s::bigint[]) FOR UPDATE SKIP LOCKED
 )
-UPDATE wakeup w SET attempts = 0, lease_until = NULL, lease_token = NULL,
-    due_at = greatest(w.due_at, now() + interval '2 minutes')
-WHERE w.device_id = ANY (ARRAY (SELECT device_id FROM locked))
+UPDATE wakeup w SET {AWAKE} WHERE w.device_id = ANY (ARRAY (SELECT device_id FROM locked))
 """
 _COMPLETE: Final = """
 WITH done AS MATERIALIZED (

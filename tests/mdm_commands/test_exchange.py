@@ -213,6 +213,35 @@ def test_two_reports_of_one_tablet_keep_their_order(connection: psycopg.Connecti
     assert connection.execute("SELECT state, not_now_count FROM command").fetchone() == ("done", 1)
 
 
+def test_a_tablet_that_asks_twice_at_once_is_handed_its_work_both_times(connection: psycopg.Connection) -> None:
+    """Its line dropped the first answer: whichever of the two it still reads, it must find the command there."""
+    busy, asking = _enrolled(connection, 1)
+    reporter, report = _enrolled(connection, 2)
+    command_id, other = _order(connection, busy), _order(connection, reporter)
+    said = Report(report.identity, report.name, Said.DONE, other)
+    _, *answers = asyncio.run(_ask(said, asking, asking))
+    assert answers == [CommandHandout(command_id, Kind.RESTART, {})] * 2
+    events = connection.execute("SELECT state FROM command_event WHERE command_id = %s", (command_id,)).fetchall()
+    assert events == [("delivered",)]
+
+
+@pytest.mark.parametrize(("attempts", "minutes"), [(1, 2), (0, 15)])
+def test_a_tablet_that_falls_silent_while_it_is_served_is_woken_soon(
+    connection: psycopg.Connection, attempts: int, minutes: int
+) -> None:
+    """It was pushed, came, and was handed work: two minutes, not as long as for one that never came. A plan stays."""
+    device_id, asking = _enrolled(connection, 1)
+    _order(connection, device_id)
+    connection.execute(
+        "INSERT INTO wakeup (device_id, lane, due_at, attempts, lease_until) VALUES (%s, 1, now() + interval '15 min',"
+        " %s, now())",
+        (device_id, attempts),
+    )
+    assert isinstance(asyncio.run(_ask(asking))[0], CommandHandout)
+    due = "SELECT round(extract(epoch FROM due_at - now()) / 60)::int, attempts FROM wakeup"
+    assert connection.execute(due).fetchone() == (minutes, 0)
+
+
 def test_a_late_acknowledgement_of_a_moved_command_still_counts_once(connection: psycopg.Connection) -> None:
     """Cancelled after delivery, moved to the past, then done all the same: the tablet is in lost mode, and it is noted.
 
