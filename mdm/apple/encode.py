@@ -4,8 +4,8 @@ Schema: Apple's device-management repository, mdm/commands. Property lists are b
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, assert_never
-from uuid import UUID
 
 from mdm.apple import plist
 from mdm.commands.kinds import Kind
@@ -13,6 +13,8 @@ from mdm.commands.profile_work import ProfileHandout
 from mdm.commands.reports import Handout
 from mdm.commands.sealed import open_argument
 
+_NOBODYS: Final = "00000000-0000-0000-0000-000000000000"
+"""Stands for the CommandUUID in what is kept for many tablets."""
 QUERIES: Final = (
     "UDID",
     "SerialNumber",
@@ -45,18 +47,31 @@ QUERIES: Final = (
 def encode(handout: Handout) -> bytes:
     """Return the answer that carries this handout. Errors mean that it can never be sent as it stands."""
     if isinstance(handout, ProfileHandout):
-        return _envelope(handout.command_id, _profile(handout))
-    return _envelope(handout.command_id, command(handout.kind, handout.arguments))
+        around = _around_profile(handout.identifier, handout.body)
+    elif handout.arguments:
+        around = _around(command(handout.kind, handout.arguments))
+    else:
+        around = _around_bare(handout.kind)
+    return around[0] + str(handout.command_id).encode() + around[1]
 
 
-def _envelope(command_id: UUID, body: Mapping[str, Any]) -> bytes:
-    return plist.dumps({"CommandUUID": str(command_id), "Command": body})
+def _around(body: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the CommandUUID, which is the first thing in the list."""
+    before, _, behind = plist.dumps({"CommandUUID": _NOBODYS, "Command": body}).partition(_NOBODYS.encode())
+    return before, behind
 
 
-def _profile(handout: ProfileHandout) -> Mapping[str, Any]:
-    if handout.body is None:
-        return {"RequestType": "RemoveProfile", "Identifier": handout.identifier}
-    return {"RequestType": "InstallProfile", "Payload": handout.body}
+@lru_cache(maxsize=32)
+def _around_profile(identifier: str, body: bytes | None) -> tuple[bytes, bytes]:
+    """A push hands the same few profiles to thousands of tablets; base64 of some kilobytes is the larger part of it."""
+    if body is None:
+        return _around({"RequestType": "RemoveProfile", "Identifier": identifier})
+    return _around({"RequestType": "InstallProfile", "Payload": body})
+
+
+@lru_cache(maxsize=32)
+def _around_bare(kind: Kind) -> tuple[bytes, bytes]:
+    return _around(command(kind, {}))
 
 
 def command(kind: Kind, arguments: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: C901, PLR0911, PLR0912 - an arm per kind

@@ -3,7 +3,6 @@
 It must not trust anyone: whether the signer is ours is asked with `certificates.verify_chain` and of the tables.
 """
 
-import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Sequence
@@ -100,7 +99,7 @@ def from_header(value: str | bytes) -> bytes:
     if len(value) > MAX_HEADER:
         raise Malformed("The signature is too large.")
     try:
-        return base64.b64decode(value, validate=True)
+        return binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError):
         raise Malformed("The signature is not base64.") from None
 

@@ -96,3 +96,18 @@ def test_a_profile_is_handed_over_unopened() -> None:
     }
     removal = loads(encode.encode(ProfileHandout(number, "a", None)))["Command"]
     assert removal == {"RequestType": "RemoveProfile", "Identifier": "a"}
+
+
+def test_what_is_kept_of_an_answer_is_nobodys() -> None:
+    """Two tablets that get the same profile or command get lists that differ in the CommandUUID alone."""
+    for make in (
+        lambda each: ProfileHandout(each, "a.b", b"<profile/>" * 50),
+        lambda each: ProfileHandout(each, "a.b", None),
+        lambda each: CommandHandout(each, Kind.RESTART, {}),
+        lambda each: CommandHandout(each, Kind.LOST_MODE_ON, {"message": "00000000-0000-0000-0000-000000000000"}),
+    ):
+        one, other = uuid4(), uuid4()
+        lists = [plistlib.loads(encode.encode(make(each))) for each in (one, other, one)]
+        assert [each.pop("CommandUUID") for each in lists] == [str(one), str(other), str(one)]
+        assert lists[0] == lists[1] == lists[2]
+    assert lists[0]["Command"]["Message"] == "00000000-0000-0000-0000-000000000000"

@@ -3,7 +3,10 @@
 import asyncio
 import hashlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
@@ -18,8 +21,11 @@ from mdm.commands.kinds import FACTS, Kind
 from mdm.commands.models import ProfileStatus
 from mdm.commands.profile_work import Held, Rest, Step, next_step
 from mdm.commands.reports import CommandHandout, Report, Said
+from mdm.commands.results import Inventory, TabletFacts
 from mdm.devices.life import Stranger, Unwanted
 from mdm.embedded import Postgres
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 _NAMES = st.sampled_from(["a", "b", "c"])
 _ARTIFACTS = st.sampled_from([b"1", b"2", b"3"])
@@ -268,3 +274,74 @@ def test_a_late_acknowledgement_of_a_moved_command_still_counts_once(connection:
     assert connection.execute("SELECT command_id, state, note <> '' FROM command_event").fetchall() == [
         (late, "cancelled", True)
     ]
+
+
+_DOOR = """
+import asyncio, sys
+from uuid import UUID
+from mdm.commands import exchange
+from mdm.commands.reports import Report, Said
+
+async def main():
+    desk = exchange.build()
+    await desk.open()
+    for line in sys.stdin:  # the loop is free while it waits: nobody else is at this door
+        identity, name, command_id = line.split()
+        said = Said.DONE if command_id != "-" else Said.IDLE
+        report = Report(bytes.fromhex(identity), name, said, UUID(command_id) if command_id != "-" else None)
+        print(await desk.check_in(report), flush=True)
+        await asyncio.sleep(1.5 if command_id == "-" else 0)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_door_loses_who_was_heard_last_and_nothing_else(connection: psycopg.Connection) -> None:
+    """What was answered is written: the report, what was handed out for it, the steps. Who was heard waits a beat."""
+    early, idle = _enrolled(connection, 1)
+    late, report = _enrolled(connection, 2)
+    first = _order(connection, late)
+    connection.execute("UPDATE command SET state = 'delivered', delivered_at = now(), dedupe_key = 'first'")
+    second = _order(connection, late)
+    door = subprocess.Popen(
+        [sys.executable, "-c", _DOOR], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert door.stdin is not None
+    assert door.stdout is not None
+    with door:
+        for each, said in ((idle, "-"), (report, str(first))):
+            print(each.identity.hex(), each.name, said, file=door.stdin, flush=True)
+            answer = door.stdout.readline()
+        door.kill()
+    assert str(second) in answer
+    states = connection.execute("SELECT id, state FROM command ORDER BY id").fetchall()
+    assert states == [(first, "done"), (second, "delivered")]
+    assert connection.execute("SELECT command_id, state FROM command_event ORDER BY id").fetchall() == states
+    seen = dict(connection.execute("SELECT device_id, last_seen_at FROM enrollment").fetchall())
+    assert seen[early] is not None
+    assert seen.keys() == {early, late}
+    assert exchange._BEAT_SECONDS <= 1.0
+
+
+def test_an_answer_to_a_question_decides_what_comes_next(connection: psycopg.Connection) -> None:
+    """A tablet that says it is in lost mode, and one that has just gone into it, are asked in the same breath where."""
+    devices = [_enrolled(connection, number) for number in range(3)]
+    for (device_id, _), kind in zip(devices, ("inventory_device", "lost_mode_on", "restart"), strict=True):
+        _order(connection, device_id)
+        connection.execute("UPDATE command SET kind = %s, state = 'delivered' WHERE device_id = %s", (kind, device_id))
+        connection.execute(
+            "INSERT INTO command (device_id, epoch, kind, arguments, dedupe_key, lane, state, expires_at)"
+            " VALUES (%s, 1, 'locate', '{}', 'locate', 2, 'queued', now() + interval '1 day')",
+            (device_id,),
+        )
+    ids = dict(connection.execute("SELECT device_id, id FROM command WHERE kind <> 'locate'").fetchall())
+    told = Inventory(Kind.INVENTORY_DEVICE, {"x": 1}, TabletFacts(lost_mode=True))
+    for answers in (devices[:1], devices[1:]):
+        said = [
+            Report(
+                report.identity, report.name, Said.DONE, ids[device_id], inventory=told if len(answers) == 1 else None
+            )
+            for device_id, report in answers
+        ]
+        kinds = [getattr(one, "kind", None) for one in asyncio.run(_ask(*said))]
+        assert kinds == ([Kind.LOCATE] if len(answers) == 1 else [Kind.LOCATE, None])
