@@ -42,7 +42,11 @@ def start(
     any_hour: way.AnyHour = False,
     failures: way.Failures = None,
     silent: way.Silent = None,
+    settled: way.Settled = None,
     soak: way.Soak = None,
+    pulse_after: way.PulseAfter = None,
+    silent_after: way.SilentAfter = None,
+    proof: way.Proof = None,
     on_failures: way.OnFailures = None,
     on_silence: way.OnSilence = None,
     watch_it: Annotated[bool, typer.Option("--watch", help="Stay and watch it.")] = False,
@@ -58,7 +62,15 @@ def start(
             window, days=days, not_before=not_before, not_after=not_after, spread=spread, any_hour=any_hour
         ),
         "thresholds": way.thresholds(
-            failures=failures, silent=silent, soak=soak, on_failures=on_failures, on_silence=on_silence
+            failures=failures,
+            silent=silent,
+            settled=settled,
+            soak=soak,
+            pulse_after=pulse_after,
+            silent_after=silent_after,
+            proof=proof,
+            on_failures=on_failures,
+            on_silence=on_silence,
         ),
         "overrides": override or [],
         "reason": reason,

@@ -28,6 +28,10 @@ AnyHour = Annotated[bool, typer.Option("--any-hour", help="Also in class hours a
 Failures = Annotated[float | None, typer.Option(min=0, max=100, help="Percent of failed that stop it (2).")]
 Silent = Annotated[float | None, typer.Option(min=0, max=100, help="Percent of silent that stop it (1).")]
 Soak = Annotated[int | None, typer.Option(min=0, help="Seconds that a wave soaks before the next opens.")]
+Settled = Annotated[float | None, typer.Option(min=0, max=100, help="Percent settled that open the next wave (90).")]
+PulseAfter = Annotated[int | None, typer.Option(min=0, help="Seconds after installing that a tablet is woken (600).")]
+SilentAfter = Annotated[int | None, typer.Option(min=0, help="Seconds after installing that unheard is silent (1800).")]
+Proof = Annotated[bool | None, typer.Option(help="Ask tablets to show that they live; else by its size.")]
 OnFailures = Annotated[str | None, typer.Option(help="hold or roll_back.")]
 OnSilence = Annotated[str | None, typer.Option(help="hold or roll_back.")]
 
@@ -80,7 +84,11 @@ def thresholds(
     *,
     failures: float | None,
     silent: float | None,
+    settled: float | None,
     soak: int | None,
+    pulse_after: int | None,
+    silent_after: int | None,
+    proof: bool | None,
     on_failures: str | None,
     on_silence: str | None,
 ) -> dict[str, Any] | None:
@@ -88,7 +96,11 @@ def thresholds(
     told: dict[str, Any] = {
         "failures": None if failures is None else failures / 100,
         "silent": None if silent is None else silent / 100,
+        "settle_share": None if settled is None else settled / 100,
         "soak_s": soak,
+        "pulse_after_s": pulse_after,
+        "silent_after_s": silent_after,
+        "proof": proof,
         "on_failures": on_failures,
         "on_silence": on_silence,
     }

@@ -19,6 +19,9 @@ def two(district):
     two_revisions(district)
 
 
+LIMITS = ("--failures", 50, "--settled", 80, "--proof", "--pulse-after", 60, "--silent-after", 90)
+
+
 def begin(tabane, *words):
     status, out, err = tabane("rollout", "start", "--policy", "district", "--target", "fleet", "--json", *words)
     assert (status, err) == (0, "")
@@ -47,9 +50,11 @@ def test_a_plan_says_whom_it_reaches_and_what_it_costs(tabane, district):
 @pytest.mark.usefixtures("two")
 def test_a_rollout_is_steered_from_its_start_to_its_roll_back(tabane, district):
     """Wave by wave by hand, paused, resumed, and taken back."""
-    begun = begin(tabane, "--list", "serial=A, serial=D", "--list", "school=0101", "--soak", 5, "--failures", 50)
+    begun = begin(tabane, "--list", "serial=A, serial=D", "--list", "school=0101", "--soak", 5, *LIMITS)
     assert [wave["name"] for wave in begun["waves"]] == ["serial=A, serial=D", "0101"]
-    assert (begun["thresholds"]["soak_s"], begun["thresholds"]["failures"]) == (5, 0.5)
+    told = begun["thresholds"]
+    assert (told["soak_s"], told["failures"], told["settle_share"]) == (5, 0.5, 0.8)
+    assert (told["proof"], told["pulse_after_s"], told["silent_after_s"]) == (True, 60, 90)
     status, out, _ = tabane("rollout", "release", begun["id"], 1)
     assert (status, "wave 1 (serial=A, serial=D): 2 tablets, released, 2 pending" in out) == (0, True)
     assert "wave 2 (0101): 2 tablets, waiting" in out
