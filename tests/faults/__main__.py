@@ -13,7 +13,8 @@ from _pytest.outcomes import Skipped
 
 from tests.faults import schema_faults  # noqa: F401 - enters its faults into the list
 from tests.faults.faults import FAULTS
-from tests.faults.scene import Outcome, Scene, run
+from tests.faults.runs import Outcome, run
+from tests.faults.scene import Scene
 
 _BACK_S = 10.0
 

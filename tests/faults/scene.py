@@ -8,10 +8,11 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -28,6 +29,7 @@ from simulator.tablets.fleet import Fleet
 from simulator.tablets.ipad import IPad
 from simulator.tablets.journal import WITNESSED, Event
 from simulator.tablets.keys import Keys
+from simulator.web import Client, Response
 from tests.faults import witness
 from tests.faults.house import House, Late, migrate, settings_of, until
 from tests.faults.invariants import Violation, check_all
@@ -42,33 +44,6 @@ WEATHER = Behaviour(
 """Fine, but not perfect."""
 _BULK = 500
 _OPEN = "('queued', 'sent', 'delivered', 'not_now')"
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What one run showed. Times in seconds; `late` tablets needed the wake-up that comes after a long silence.
-
-    `falls` counts processes that ended by themselves and were started again, as a supervisor does.
-    """
-
-    fault: str
-    seed: int
-    tablets: int
-    back_s: float = 0.0
-    wall_s: float = 0.0
-    lost: int = 0
-    doubled: int = 0
-    late: int = 0
-    falls: int = 0
-    failed: bool = False
-    violations: list[Violation] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.fault:<42} seed {self.seed:<4} {self.tablets:>6} tablets  lost {self.lost}  doubled {self.doubled}"
-            f"  violations {len(self.violations)}  late {self.late}  falls {self.falls}  back {self.back_s:4.1f} s"
-            f"  all {self.wall_s:5.1f} s"
-        )
 
 
 class Scene:
@@ -219,8 +194,8 @@ class Scene:
 
     # A run.
 
-    def begin(self, fault: str, seed: int) -> Outcome:
-        """Clear away what was checked, and ask every tablet something."""
+    def begin(self, fault: str, seed: int) -> int:
+        """Clear away what was checked, and ask every tablet something; return how many there are."""
         self.chance = random.Random(f"{fault}:{seed}")
         self._forget()
         serials = [tablet.device.serial for tablet in self.tablets()]
@@ -236,7 +211,7 @@ class Scene:
             self.order(kind, others[half:])
 
         self.ordering = self._pool.submit(orders)
-        return Outcome(fault, seed, len(serials))
+        return len(serials)
 
     def _limited(self, serials: list[str]) -> None:
         """Note which tablets the fleet's bucket counts; urgent work has none here."""
@@ -250,6 +225,7 @@ class Scene:
         for tablet in self.fleet.tablets.values():
             tablet.journal.entries.clear()
         self.fleet.cloud.journal.clear()
+        self.fleet.client.answers.clear()
         self.fleet.cloud.script.clear()
         journals = [tablet.journal for tablet in self.fleet.tablets.values()]
         devices = {serial: self.seen.devices[serial] for serial in (one.device.serial for one in self.tablets())}
@@ -331,56 +307,26 @@ class Scene:
             return connection.execute("UPDATE wakeup SET lease_until = now() WHERE lease_token IS NOT NULL").rowcount
 
 
-class Watch(threading.Thread):
-    """Checks all the time what must hold at every moment; `found` are the violations."""
+class Counting(Client):
+    """Counts the door's answers by status; 0 stands for none."""
 
-    def __init__(self, scene: Scene, every_s: float) -> None:
-        super().__init__(name="watch", daemon=True)
-        self.found: list[Violation] = []
-        self._scene = scene
-        self._every_s = every_s
-        self._ending = threading.Event()
+    def __init__(self) -> None:
+        super().__init__(connections=64, timeout=20)
+        self.answers: Counter[int] = Counter()
 
-    def run(self) -> None:
-        """Check until told to end; the database may be away."""
-        while not self._ending.wait(self._every_s):
-            with suppress(psycopg.OperationalError), self._scene.house.sql() as connection:
-                self.found += self._scene.check(connection, at_rest=False)
-
-    def end(self) -> list[Violation]:
-        """End, and return what was found."""
-        self._ending.set()
-        self.join(60)
-        return self.found
-
-
-Fault = Callable[[Scene], float]
-"""Hurts a scene and mends it; returns the seconds from the mending until those who were hurt work again."""
-
-
-def run(scene: Scene, name: str, fault: Fault, *, seed: int, patience_s: float, watch_s: float) -> Outcome:
-    """Run one fault and return what it showed."""
-    outcome = scene.begin(name, seed)
-    began = time.monotonic()
-    scene.house.falls = 0
-    watch = Watch(scene, watch_s)
-    watch.start()
-    try:
-        outcome.back_s = fault(scene)
-        outcome.late = scene.come_to_rest(patience_s=patience_s)
-    finally:
-        outcome.violations = watch.end()
-    outcome.wall_s = time.monotonic() - began
-    outcome.falls = scene.house.falls
-    with scene.house.sql() as connection:
-        outcome.violations += scene.check(connection, at_rest=True)
-    outcome.lost = sum(one.invariant == 4 and "never" in one.what for one in outcome.violations)
-    outcome.doubled = sum(one.invariant == 4 and "times" in one.what for one in outcome.violations)
-    return outcome
+    async def request(self, *arguments: Any, **options: Any) -> Response:
+        """Send one request and note the answer."""
+        status = 0
+        try:
+            response = await super().request(*arguments, **options)
+            status = response.status
+        finally:
+            self.answers[status] += 1
+        return response
 
 
 async def _open_fleet(pki: Any) -> Fleet:
-    fleet = Fleet(pki, keys=Keys(shared=2), keeps=WITNESSED, proxied=True)
+    fleet = Fleet(pki, keys=Keys(shared=2), keeps=WITNESSED, proxied=True, client=Counting())
     await fleet.start()
     return fleet
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.faults import FAULTS, SHORT
-from tests.faults.scene import Scene, run
+from tests.faults.runs import run
+from tests.faults.scene import Scene
 
 TABLETS = 240
 SEED = 1
