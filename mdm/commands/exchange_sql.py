@@ -1,8 +1,9 @@
 """The SQL of the exchange: each statement serves many tablets at once. Nothing else belongs here.
 
 Plans are made once and must be index look-ups whatever the statistics say: hence the LATERAL sub-queries behind
-`OFFSET 0`, which cannot be flattened into a scan, the ORDER BY that only `command_open` gives without a sort,
-`= ANY (ARRAY (…))` on what is written, and NOT IN where a partial index over all open commands would tempt the planner.
+`OFFSET 0`, which cannot be flattened into a scan, the ORDER BY that only `command_open` gives without a sort, and NOT
+IN (or an expression) where a partial index over many rows would tempt the planner. What is written is found by
+`= ANY (ARRAY[x])`: by `=`, a table that was empty when the plan was made is read whole, in the key's order, every time.
 """
 
 from typing import Final
@@ -19,8 +20,7 @@ _NOT_OPEN: Final = "IN ('held', 'done', 'failed', 'expired', 'cancelled', 'super
 _KNOWN: Final = ", ".join(f"'{kind.value}'" for kind in Kind)
 _LOST_MODE: Final = f"'{Kind.LOST_MODE_ON.value}', '{Kind.LOST_MODE_OFF.value}'"
 _FEW: Final = "BETWEEN 0 AND 1000000"
-"""Always true of a number in a batch. The planner takes it for one row in two hundred, and so goes from a batch to a
-table row by row along a key, never through one with the other: that would be quadratic."""
+"""Always true of a number in a batch. The planner takes it for one row in two hundred: batches come first."""
 
 _SAID: Final = f"""
 WITH said AS MATERIALIZED (
@@ -33,9 +33,9 @@ WITH said AS MATERIALIZED (
         WHERE a.n {_FEW} OFFSET 0
     ) s
     JOIN LATERAL (
-        SELECT i.device_id FROM device_identity i
-        WHERE i.sha256 = s.sha256 AND i.associated_at IS NOT NULL AND i.revoked_at IS NULL OFFSET 0
-    ) i ON true
+        SELECT i.device_id, i.revoked_at FROM device_identity i
+        WHERE i.sha256 = s.sha256 AND i.associated_at IS NOT NULL OFFSET 0
+    ) i ON i.revoked_at IS NULL
     JOIN LATERAL (
         SELECT e.device_id, e.epoch FROM enrollment e
         WHERE e.device_id = i.device_id AND e.status = 'active' AND e.udid = s.name OFFSET 0
@@ -45,8 +45,9 @@ WITH said AS MATERIALIZED (
 _LATE: Final = """
     UPDATE {table} c SET result = coalesce(said.result, '{{}}')
     FROM said
-    WHERE c.id = said.id AND c.device_id = said.device_id AND c.epoch = said.epoch AND said.state = 'done'
-        AND NOT c.state IN ('held', 'queued', 'sent', 'delivered', 'not_now', 'done', 'failed')
+    WHERE c.id = ANY (ARRAY[said.id]) AND c.device_id = ANY (ARRAY[said.device_id])
+        AND c.epoch = said.epoch AND said.state = 'done'
+        AND c.state || '' IN ('expired', 'cancelled', 'superseded')
         AND c.delivered_at IS NOT NULL AND c.result IS NULL
     RETURNING said.n, c.device_id, c.id, c.kind, c.state
 """
@@ -69,8 +70,8 @@ SETTLE: Final = f"""{_SAID}, settled AS (
         error = said.error,
         result = said.result
     FROM said
-    WHERE c.id = said.id AND c.device_id = said.device_id AND c.epoch = said.epoch AND NOT c.state {_NOT_OPEN}
-        AND NOT (c.state = 'not_now' AND said.state = 'not_now')
+    WHERE c.id = ANY (ARRAY[said.id]) AND c.device_id = ANY (ARRAY[said.device_id])
+        AND c.epoch = said.epoch AND NOT c.state {_NOT_OPEN} AND NOT (c.state = 'not_now' AND said.state = 'not_now')
     RETURNING said.n, c.device_id, c.id, c.kind, c.state
 ), late AS ({_LATE.format(table="command")}), logged AS (
     INSERT INTO command_event (command_id, state, note)
@@ -88,12 +89,12 @@ SETTLE: Final = f"""{_SAID}, settled AS (
         error = said.error,
         changed_at = now()
     FROM said
-    WHERE p.device_id = said.device_id AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
+    WHERE p.device_id = ANY (ARRAY[said.device_id]) AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
         AND NOT (p.wanted IS NULL AND (said.state = 'done' OR (said.state = 'failed' AND p.installed IS NULL)))
     RETURNING said.n, p.device_id
 ), removed AS (
     DELETE FROM device_profile p USING said
-    WHERE p.device_id = said.device_id AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
+    WHERE p.device_id = ANY (ARRAY[said.device_id]) AND p.command_id = said.id AND p.status IN ('pending', 'not_now')
         AND p.wanted IS NULL AND (said.state = 'done' OR (said.state = 'failed' AND p.installed IS NULL))
     RETURNING said.n, p.device_id
 )
@@ -173,7 +174,8 @@ STAMPED: Final = "stamped"
 
 _STAMP: Final = f""", handed AS (
     UPDATE command c SET state = 'delivered', delivered_at = now() FROM looked l
-    WHERE c.id = l.id AND l.n {_FEW} AND c.kind IN ({_KNOWN}) AND NOT c.state {_NOT_OPEN}
+    WHERE c.id = ANY (ARRAY[l.id]) AND c.device_id = ANY (ARRAY[l.device_id]) AND l.n {_FEW}
+        AND c.kind IN ({_KNOWN}) AND NOT c.state {_NOT_OPEN}
     RETURNING c.id, c.device_id
 ), logged AS (
     INSERT INTO command_event (command_id, state) SELECT id, 'delivered' FROM handed
@@ -192,7 +194,10 @@ answer was lost, is stamped once and handed to both: nobody knows which of the t
 """
 
 HAND: Final = f"""
-WITH looked AS MATERIALIZED (SELECT h.id, h.n FROM unnest(%s::uuid[]) WITH ORDINALITY AS h(id, n)){_STAMP}
+WITH looked AS MATERIALIZED (
+    SELECT h.id, h.device_id, h.n
+    FROM ROWS FROM (unnest(%s::uuid[]), unnest(%s::bigint[])) WITH ORDINALITY AS h(id, device_id, n)
+){_STAMP}
 SELECT id FROM handed
 """
 """Stamp what a look found, if it still may leave."""

@@ -35,13 +35,13 @@ class _Found:
     """What one look found, sorted by what has to be written for it; keys are numbers of reports."""
 
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    commands: dict[int, CommandHandout] = field(default_factory=dict)
+    commands: dict[int, tuple[int, CommandHandout]] = field(default_factory=dict)
     profiles: dict[int, int] = field(default_factory=dict)
     resting: list[tuple[int, int, bool]] = field(default_factory=list)
 
     def hand(self, stamped: Collection[UUID]) -> None:
         """Hand out what was stamped as delivered; what was cancelled a moment ago stays here."""
-        self.outcomes.update({n: one for n, one in self.commands.items() if one.command_id in stamped})
+        self.outcomes.update({n: one for n, (_, one) in self.commands.items() if one.command_id in stamped})
 
 
 def asked(reports: Sequence[Report]) -> tuple[bytes, str, str]:
@@ -93,7 +93,7 @@ def _sort(rows: Sequence[tuple[Any, ...]]) -> _Found:
             found.outcomes[number] = Unwanted("The tablet is no longer managed.")
         elif command_id is not None:
             if kind in _KNOWN:  # one that a newer version enqueued waits for that version
-                found.commands[number] = CommandHandout(command_id, Kind(kind), arguments)
+                found.commands[number] = (device_id, CommandHandout(command_id, Kind(kind), arguments))
         elif profiles:
             found.profiles[number] = device_id
         elif generation is not None:
@@ -103,8 +103,9 @@ def _sort(rows: Sequence[tuple[Any, ...]]) -> _Found:
 
 async def _hand_commands(connection: AsyncConnection[Any], found: _Found) -> None:
     """Stamp commands as delivered; one that was cancelled a moment ago is not handed out."""
-    ids = [handout.command_id for handout in found.commands.values()]
-    cursor = await connection.execute(HAND, (ids,), prepare=True)
+    ids = [handout.command_id for _, handout in found.commands.values()]
+    devices = [device_id for device_id, _ in found.commands.values()]
+    cursor = await connection.execute(HAND, (ids, devices), prepare=True)
     stamped = {command_id for (command_id,) in await cursor.fetchall()}
     found.hand(stamped)
 
