@@ -1,5 +1,6 @@
 """The operators' edge of HTTP: from a request to a principal of a certain role. Not for the tablets' doors."""
 
+from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from mdm.auth import credentials
 from mdm.auth.models import Role
 from mdm.auth.principal import Principal
+from mdm.auth.rights import Action
 from mdm.db import SessionDep
 from mdm.errors import Forbidden, Unauthenticated
 from mdm.settings import get_settings
@@ -83,6 +85,20 @@ def _signed_in(
 
 Viewer = Annotated[Principal, Depends(_signed_in)]
 """Any signed-in operator: may read within its scope."""
+
+
+def may(action: Action) -> Callable[[Principal], Principal]:
+    """Return the dependency of a route that does `action`: `principal: Annotated[Principal, Depends(may(Action.X))]`.
+
+    Raises `Forbidden` unless the table of rights (`mdm.auth.rights`) lets the principal do it.
+    """
+
+    def guard(principal: Viewer) -> Principal:
+        principal.must(action)
+        return principal
+
+    guard.action = action  # type: ignore[attr-defined]  # what a test of the table reads
+    return guard
 
 
 def _support(principal: Viewer) -> Principal:

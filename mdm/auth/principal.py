@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, true
 from sqlalchemy.orm import Mapped
 
 from mdm.auth.models import Role
+from mdm.auth.rights import RIGHTS, Action, allowed
 from mdm.errors import Forbidden
 
 _RANK = {Role.VIEWER: 0, Role.SUPPORT: 1, Role.ADMINISTRATOR: 2}
@@ -62,6 +63,13 @@ class Principal:
     def actor(self) -> str:
         """The name under which the audit trail records what this principal does."""
         return f"operator:{self.name}"
+
+    def must(self, action: Action) -> None:
+        """Raise `Forbidden` unless the table of rights lets this principal do that, by this kind of credential."""
+        if not allowed(self.role, action):
+            raise Forbidden(f"the role {self.role.value} may not do this ({action.value})")
+        if RIGHTS[action].person and self.credential is not CredentialKind.SESSION:
+            raise Forbidden(f"an API token may not do this ({action.value}); sign in for it")
 
     def must_be(self, least: Role) -> None:
         """Raise `Forbidden` unless the role is `least` or stands above it."""

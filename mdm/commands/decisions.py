@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from mdm.commands.kinds import FACTS, Kind, Safety
+from mdm.auth.rights import Safety
+from mdm.commands.kinds import FACTS, Kind
 from mdm.commands.models import CommandState
 from mdm.devices.models import EnrollmentStatus
 from mdm.errors import Conflict, MdmError

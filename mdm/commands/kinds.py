@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from mdm.auth.rights import Safety
 from mdm.devices.models import Lane
 
 
@@ -23,17 +24,6 @@ class Kind(StrEnum):
     INVENTORY_PROFILES = "inventory_profiles"
     INVENTORY_RESTRICTIONS = "inventory_restrictions"
     RENEW_IDENTITY = "renew_identity"
-
-
-class Safety(StrEnum):
-    """How much harm a kind can do (operations.md §2.3)."""
-
-    A = "A"
-    """Irreversible: a second person approves."""
-    B = "B"
-    """Disruptive, reversible: at once, audited."""
-    C = "C"
-    """Benign."""
 
 
 @dataclass(frozen=True, slots=True)

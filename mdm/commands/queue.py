@@ -10,10 +10,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
 from mdm.auth import Principal, Role, Scope
+from mdm.auth.rights import Safety
 from mdm.commands import decisions, transitions
 from mdm.commands.arguments import check_arguments
 from mdm.commands.decisions import Keep, Live, Place, Refuse, Target, Wish
-from mdm.commands.kinds import FACTS, Kind, Safety
+from mdm.commands.kinds import FACTS, Kind
 from mdm.commands.models import LIVE_STATES, Command, CommandState
 from mdm.devices.models import Device, Enrollment
 from mdm.errors import Conflict, Forbidden, Invalid, MdmError, NotFound

@@ -16,7 +16,8 @@ from uuid import UUID
 
 import psycopg
 
-from mdm.commands.kinds import Safety, safety_of
+from mdm.auth.rights import Safety
+from mdm.commands.kinds import safety_of
 from simulator.tablets.journal import Event
 from tests.faults.witness import COMMANDS, Limit, Witness, states
 

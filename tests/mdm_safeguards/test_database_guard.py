@@ -9,7 +9,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
-from mdm.commands.kinds import FACTS, Safety
+from mdm.auth.rights import Safety
+from mdm.commands.kinds import FACTS
 
 ROOT = Path(__file__).parent.parent.parent
 COMMAND = "01a20826-0000-7000-8000-000000000001"

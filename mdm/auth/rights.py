@@ -1,0 +1,152 @@
+"""Who may do what: the one table of role and action, with how much harm each can do. Default deny; scope is apart.
+
+Rights hang on a person's duty, not on the company (R-42); which schools is `Scope`, enforced in SQL. A row is added
+here before its route is written: `mdm.auth.access.may` takes nothing else, and a test compares every route with this.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from mdm.auth.models import Role
+
+
+class Safety(StrEnum):
+    """How much harm something can do (operations.md §2.3)."""
+
+    A = "A"
+    """Irreversible: a second person approves."""
+    B = "B"
+    """Disruptive, reversible: at once, audited, within a budget."""
+    C = "C"
+    """Benign."""
+
+
+class Action(StrEnum):
+    """Everything that a person can do through any of the doors."""
+
+    SIGN_IN_SELF = "session.self"
+    """See and end one's own session, tokens, keys."""
+    READ_FLEET = "fleet.read"
+    """Tablets, schools, classes, commands: no names, no locations."""
+    READ_NAME = "holder.read_name"
+    READ_LOCATION = "location.read"
+    CHANGE_DEVICE = "device.change"
+    RETIRE_DEVICE = "device.retire"
+    """Take a tablet out of the fleet in the ledger."""
+    IMPORT_LEDGER = "ledger.import"
+    EXPORT_LEDGER = "ledger.export"
+    ASK = "command.ask"
+    """Ask a tablet something benign, or to restart."""
+    LOCK = "command.lock"
+    """Lock, lost mode on and off, sound: at once."""
+    LOCATE = "command.locate"
+    REQUEST_WIPE = "command.request_wipe"
+    CANCEL_COMMAND = "command.cancel"
+    READ_APPROVALS = "approval.read"
+    APPROVE = "approval.decide"
+    """Decide as a second person."""
+    WITHDRAW = "approval.withdraw"
+    """Refuse a request, or withdraw one's own."""
+    READ_POLICIES = "policy.read"
+    CHANGE_POLICIES = "policy.change"
+    REQUEST_EXCEPTION = "exception.request"
+    APPROVE_EXCEPTION = "exception.approve"
+    READ_ROLLOUTS = "rollout.read"
+    RUN_ROLLOUTS = "rollout.run"
+    READ_LIMITS = "limits.read"
+    SET_LIMITS = "limits.set"
+    READ_CALENDARS = "calendar.read"
+    SET_CALENDARS = "calendar.set"
+    READ_OPERATORS = "operator.read"
+    MANAGE_OPERATORS = "operator.manage"
+    READ_ORGANIZATIONS = "organization.read"
+    MANAGE_ORGANIZATIONS = "organization.manage"
+    READ_AUDIT = "audit.read"
+    READ_CASES = "case.read"
+    WORK_LOSS = "case.loss"
+    """Open and work on cases of lost, stolen and late tablets."""
+    WORK_REPAIR = "case.repair"
+    """Open and work on cases of broken tablets."""
+    READ_CHECKS = "check.read"
+    RUN_CHECKS = "check.run"
+    """Plan and close whereabouts checks (R-19)."""
+    CONFIRM_TABLET = "check.confirm"
+    """Give one's word, or a scan, that a tablet is there."""
+    READ_SAFEGUARDS = "safeguard.read"
+    FREEZE = "safeguard.freeze"
+    """The red button."""
+    THAW = "safeguard.thaw"
+    TIGHTEN = "safeguard.tighten"
+    LOOSEN = "safeguard.loosen"
+    RUN_CAMPAIGN = "campaign.request"
+    """Ask for a bulk wipe of returned tablets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Which roles may, and what harm it can do."""
+
+    roles: frozenset[Role]
+    safety: Safety = Safety.C
+    person: bool = False
+    """Needs a person who has signed in: no API token."""
+
+
+_BOARD = frozenset({Role.ADMINISTRATOR})
+_DESK = _BOARD | {Role.SUPPORT}
+_ALL = frozenset(Role)
+
+RIGHTS: Final[Mapping[Action, Right]] = {
+    Action.SIGN_IN_SELF: Right(_ALL),
+    Action.READ_FLEET: Right(_ALL),
+    Action.READ_NAME: Right(_DESK),
+    Action.READ_LOCATION: Right(_DESK),
+    Action.CHANGE_DEVICE: Right(_DESK, Safety.B),
+    Action.RETIRE_DEVICE: Right(_BOARD, Safety.A),
+    Action.IMPORT_LEDGER: Right(_BOARD, Safety.B),
+    Action.EXPORT_LEDGER: Right(_BOARD),
+    Action.ASK: Right(_DESK, Safety.B),
+    Action.LOCK: Right(_DESK, Safety.B),
+    Action.LOCATE: Right(_DESK, Safety.B),
+    Action.REQUEST_WIPE: Right(_DESK, Safety.A),
+    Action.CANCEL_COMMAND: Right(_DESK),
+    Action.READ_APPROVALS: Right(_ALL),
+    Action.APPROVE: Right(_DESK, Safety.A, person=True),
+    Action.WITHDRAW: Right(_DESK),
+    Action.READ_POLICIES: Right(_ALL),
+    Action.CHANGE_POLICIES: Right(_BOARD, Safety.B),
+    Action.REQUEST_EXCEPTION: Right(_DESK, Safety.B),
+    Action.APPROVE_EXCEPTION: Right(_BOARD, Safety.B, person=True),
+    Action.READ_ROLLOUTS: Right(_ALL),
+    Action.RUN_ROLLOUTS: Right(_BOARD, Safety.B),
+    Action.READ_LIMITS: Right(_ALL),
+    Action.SET_LIMITS: Right(_BOARD, Safety.B),
+    Action.READ_CALENDARS: Right(_ALL),
+    Action.SET_CALENDARS: Right(_BOARD, Safety.B),
+    Action.READ_OPERATORS: Right(_BOARD),
+    Action.MANAGE_OPERATORS: Right(_BOARD, Safety.A, person=True),
+    Action.READ_ORGANIZATIONS: Right(_BOARD),
+    Action.MANAGE_ORGANIZATIONS: Right(_BOARD, Safety.B, person=True),
+    Action.READ_AUDIT: Right(_BOARD),
+    Action.READ_CASES: Right(_DESK),
+    Action.WORK_LOSS: Right(_DESK, Safety.B),
+    Action.WORK_REPAIR: Right(_DESK, Safety.B),
+    Action.READ_CHECKS: Right(_ALL),
+    Action.RUN_CHECKS: Right(_DESK),
+    Action.CONFIRM_TABLET: Right(_DESK),
+    Action.READ_SAFEGUARDS: Right(_ALL),
+    Action.FREEZE: Right(_BOARD),
+    Action.THAW: Right(_BOARD, Safety.A, person=True),
+    Action.TIGHTEN: Right(_BOARD),
+    Action.LOOSEN: Right(_BOARD, Safety.A, person=True),
+    Action.RUN_CAMPAIGN: Right(_BOARD, Safety.A, person=True),
+}
+"""The table. An action without a row is nobody's."""
+
+
+def allowed(role: Role, action: Action) -> bool:
+    """Say whether the table lets a role do this."""
+    right = RIGHTS.get(action)
+    return right is not None and role in right.roles
