@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sqlmodel import Session
 
@@ -16,7 +16,7 @@ from enrollment.models import TicketKind
 from enrollment.tickets import Line, Opened
 from mdm.api import Page, Paging, page_of
 from mdm.audit import chain
-from mdm.auth import Principal, Support, Viewer
+from mdm.auth import Action, Principal, may
 from mdm.db import SessionDep
 from mdm.organization.schools import find_school
 from mdm.platform import Platform
@@ -81,7 +81,9 @@ class TicketLine(BaseModel):
 
 
 @router.post("", status_code=201, summary="Open a ticket")
-def open_ticket(wanted: TicketRequest, session: SessionDep, principal: Support) -> OpenedTicket:
+def open_ticket(
+    wanted: TicketRequest, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.ENROL))]
+) -> OpenedTicket:
     """Open a ticket for one tablet of the ledger, or for the set-up bench of a school."""
     if wanted.serial is not None:
         opened = tickets.open_for_tablet(
@@ -135,7 +137,7 @@ def _shown(session: Session, opened: Opened) -> OpenedTicket:
 @router.get("", summary="List tickets")
 def list_tickets(
     session: SessionDep,
-    principal: Viewer,
+    principal: Annotated[Principal, Depends(may(Action.READ_FLEET))],
     window: Paging,
     live: Annotated[bool, Query(description="Only those that still let somebody in.")] = True,
 ) -> Page[TicketLine]:
@@ -161,7 +163,9 @@ def _line(line: Line) -> TicketLine:
 
 
 @router.post("/{ticket_id}/revoke", status_code=204, summary="Revoke a ticket")
-def revoke_ticket(ticket_id: Annotated[UUID, Path()], session: SessionDep, principal: Support) -> None:
+def revoke_ticket(
+    ticket_id: Annotated[UUID, Path()], session: SessionDep, principal: Annotated[Principal, Depends(may(Action.ENROL))]
+) -> None:
     """End a ticket at once; certificates that it already gave stay."""
     tickets.revoke(session, principal.scope, ticket_id)
     chain.record(session, principal, "ticket.revoke", f"ticket:{ticket_id}")

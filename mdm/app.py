@@ -22,6 +22,7 @@ from mdm.api.problems import PROBLEMS, Problem, render_problems
 from mdm.api.reference import add_reference
 from mdm.apple import endpoints as apple_door
 from mdm.audit import endpoints as audit
+from mdm.auth.guards import refuse_unguarded
 from mdm.commands import endpoints as commands
 from mdm.devices import endpoints as devices
 from mdm.devices import ledger_endpoints as ledger
@@ -49,6 +50,16 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     commands.router,
 )
 """One line per room, in the order of the document."""
+OPEN_ROUTES = frozenset(
+    {
+        ("POST", "/api/v1/session"),  # signing in
+        ("GET", "/livez"),
+        ("GET", "/readyz"),
+        ("GET", "/"),  # the reference page and its document describe the API and hold no data
+        ("GET", "/api/v1/openapi.json"),
+    }
+)
+"""What strangers may ask, and nothing else: the app does not start with another route that names no action."""
 _SCHEMA_REASONS = {
     db.Schema.CURRENT: "ok",
     db.Schema.BEHIND: "the database schema is not this version's; run `tabane migrate`",
@@ -59,7 +70,7 @@ DEVICE_ROUTERS: tuple[APIRouter, ...] = (apple_door.router, apple_enrollment.rou
 
 
 def operator_app() -> FastAPI:
-    """Build the app for operators: /api/v1 with problem documents, a session or token on every route but sign-in."""
+    """Build the app for operators: /api/v1 with problem documents, and a right of the table on every route."""
     app = FastAPI(
         title="Tabane",
         summary="The operator API of the tablets' management",
@@ -79,6 +90,7 @@ def operator_app() -> FastAPI:
         app.include_router(router, responses=PROBLEMS)
     _document_problems(app)
     add_reference(app)
+    refuse_unguarded(app, OPEN_ROUTES)
     return app
 
 

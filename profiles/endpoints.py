@@ -2,11 +2,11 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.api import Page, Paging, page_of
-from mdm.auth import Administrator, Viewer
+from mdm.auth import Action, Principal, may
 from mdm.db import SessionDep
 from profiles import exception_endpoints, explanations, plans, policies
 from profiles.lint import Doubt, doubts
@@ -69,7 +69,7 @@ class Checked(BaseModel):
 
 
 @router.post("/policies/validate", operation_id="validatePolicies", summary="Check policy documents")
-def validate(body: Documents, _principal: Viewer) -> list[Checked]:
+def validate(body: Documents, _principal: Annotated[Principal, Depends(may(Action.READ_POLICIES))]) -> list[Checked]:
     """Check documents and return them in normal form with warnings; stores nothing and looks at no tablet."""
     return [
         Checked(name=each.name, layer=str(each.layer), document=each, warnings=doubts(each.sections()))
@@ -78,13 +78,17 @@ def validate(body: Documents, _principal: Viewer) -> list[Checked]:
 
 
 @router.post("/policies/plan", operation_id="planPolicies", summary="Say what documents would change")
-def plan(body: Documents, session: SessionDep, principal: Administrator) -> plans.Plan:
+def plan(
+    body: Documents, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.CHANGE_POLICIES))]
+) -> plans.Plan:
     """Say what applying and rolling out would change, and for how many tablets; stores nothing."""
     return plans.plan(session, principal, body.checked())
 
 
 @router.post("/policies", operation_id="applyPolicies", summary="Store policy documents")
-def apply(body: Apply, session: SessionDep, principal: Administrator) -> list[policies.ShownPolicy]:
+def apply(
+    body: Apply, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.CHANGE_POLICIES))]
+) -> list[policies.ShownPolicy]:
     """Store each document that differs as a new revision, all or none. No tablet is reached: that is a rollout."""
     return plans.apply(
         session,
@@ -98,7 +102,9 @@ def apply(body: Apply, session: SessionDep, principal: Administrator) -> list[po
 
 
 @router.get("/policies", operation_id="listPolicies", summary="List policies")
-def list_policies(session: SessionDep, principal: Viewer, window: Paging) -> Page[policies.ShownPolicy]:
+def list_policies(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_POLICIES))], window: Paging
+) -> Page[policies.ShownPolicy]:
     """Return the latest revision of each policy in scope, widest layer first."""
     found = policies.overview(session, principal)
     start = int(window.after[0]) if window.after else 0
@@ -110,7 +116,7 @@ def list_policies(session: SessionDep, principal: Viewer, window: Paging) -> Pag
 def show(
     name: str,
     session: SessionDep,
-    principal: Viewer,
+    principal: Annotated[Principal, Depends(may(Action.READ_POLICIES))],
     revision: Annotated[int | None, Query(ge=1, description="The latest when absent.")] = None,
 ) -> policies.ShownPolicy:
     """Return one revision of a policy."""
@@ -118,14 +124,18 @@ def show(
 
 
 @router.get("/policies/{name}/revisions", operation_id="listRevisions", summary="The history of a policy")
-def history(name: str, session: SessionDep, principal: Viewer) -> list[policies.ShownPolicy]:
+def history(
+    name: str, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_POLICIES))]
+) -> list[policies.ShownPolicy]:
     """Return every revision of a policy, newest first."""
     return policies.history(session, principal, name)
 
 
 @router.get("/effective-policy", operation_id="showEffectivePolicy", summary="What one tablet should be, and why")
 def effective_policy(
-    session: SessionDep, principal: Viewer, serial: Annotated[str, Query(max_length=32)]
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.READ_POLICIES))],
+    serial: Annotated[str, Query(max_length=32)],
 ) -> explanations.Explanation:
     """Return the merge of all layers that speak to a tablet, who decided each field, and what the tablet cannot do."""
     return explanations.explain(session, principal, serial)

@@ -4,11 +4,11 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from mdm.api import Page, Paging, page_of
-from mdm.auth import Administrator, Support, Viewer
+from mdm.auth import Action, Principal, may
 from mdm.db import SessionDep
 from profiles import exceptions, plans
 from profiles.exceptions import ShownException
@@ -47,7 +47,9 @@ class AgreeException(BaseModel):
 
 
 @router.post("", operation_id="requestException", summary="Ask for an exception", status_code=HTTPStatus.CREATED)
-def request(body: AskException, session: SessionDep, principal: Support) -> ShownException:
+def request(
+    body: AskException, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.REQUEST_EXCEPTION))]
+) -> ShownException:
     """Ask that one school, class or tablet may differ from wider layers; a second person decides."""
     return exceptions.request(
         session,
@@ -63,7 +65,7 @@ def request(body: AskException, session: SessionDep, principal: Support) -> Show
 @router.get("", operation_id="listExceptions", summary="List exceptions")
 def list_exceptions(
     session: SessionDep,
-    principal: Viewer,
+    principal: Annotated[Principal, Depends(may(Action.READ_POLICIES))],
     window: Paging,
     everything: Annotated[bool, Query(alias="all", description="Also those that are over.")] = False,
 ) -> Page[ShownException]:
@@ -74,14 +76,19 @@ def list_exceptions(
 
 
 @router.get("/{exception_id}", operation_id="showException", summary="Show one exception")
-def show(exception_id: UUID, session: SessionDep, principal: Viewer) -> ShownException:
+def show(
+    exception_id: UUID, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_POLICIES))]
+) -> ShownException:
     """Return one exception."""
     return exceptions.show(session, principal, exception_id)
 
 
 @router.post("/{exception_id}/approve", operation_id="approveException", summary="Agree to an exception")
 def approve(
-    exception_id: UUID, session: SessionDep, principal: Administrator, body: AgreeException | None = None
+    exception_id: UUID,
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.APPROVE_EXCEPTION))],
+    body: AgreeException | None = None,
 ) -> ShownException:
     """Agree as a second person; its tablets are told at once."""
     taken = plans.NONE if body is None else plans.Overrides(tuple(body.overrides), body.reason)
@@ -89,6 +96,8 @@ def approve(
 
 
 @router.post("/{exception_id}/end", operation_id="endException", summary="Decline, withdraw or end an exception")
-def end(exception_id: UUID, session: SessionDep, principal: Support) -> ShownException:
+def end(
+    exception_id: UUID, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.REQUEST_EXCEPTION))]
+) -> ShownException:
     """End an exception before its time, or what was never approved; its tablets fall back at once."""
     return exceptions.end(session, principal, exception_id)

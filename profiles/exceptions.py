@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 
 from mdm import clock
 from mdm.audit import chain
-from mdm.auth import SCOPE_SQL, Principal, Role, Scope
+from mdm.auth import SCOPE_SQL, Action, Principal, Scope
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.safeguards.approvals import SelfApproval
 from profiles import places, plans, sealing, targets
@@ -71,7 +71,7 @@ def request(
 
     Raises Invalid (no reason, no such field, a list that does not add up, too long a time), NotFound (the place).
     """
-    principal.must_be(Role.SUPPORT)
+    principal.must(Action.REQUEST_EXCEPTION)
     layer = places.parse(place)
     at = places.find(session, layer, principal.scope)
     if at.layer is LayerColumn.FLEET:
@@ -113,8 +113,7 @@ def approve(
     Harmful (a lint stops what it would make of the tablets, and `overrides` does not name it).
     """
     overrides.checked()
-    principal.must_have_signed_in("approve")
-    principal.must_be(Role.ADMINISTRATOR)
+    principal.must(Action.APPROVE_EXCEPTION)
     if not principal.scope.all_schools:
         raise Forbidden("it loosens what the whole district set: an administrator of all schools approves it")
     targets.serialise(session)
@@ -139,7 +138,7 @@ def approve(
 
 def end(session: Session, principal: Principal, exception_id: UUID) -> ShownException:
     """Withdraw or decline a request, or end what was approved before its time; tablets fall back at once. Conflict."""
-    principal.must_be(Role.SUPPORT)
+    principal.must(Action.REQUEST_EXCEPTION)
     targets.serialise(session)
     row = _locked(session, principal.scope, exception_id)
     was = ExceptionState(row.state)

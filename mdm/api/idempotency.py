@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlmodel import Session
 
-from mdm.auth import Principal, Viewer
+from mdm.auth import Principal
+from mdm.auth.access import SignedIn
 from mdm.db import SessionDep
 from mdm.errors import Conflict, Invalid
 
@@ -106,7 +107,7 @@ async def _body(request: Request) -> bytes:
 def _once(
     request: Request,
     session: SessionDep,
-    principal: Viewer,
+    principal: SignedIn,
     body: Annotated[bytes, Depends(_body)],
     idempotency_key: Annotated[
         str,

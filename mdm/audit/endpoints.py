@@ -10,7 +10,7 @@ from sqlmodel import col, select
 from mdm.api import Page, Paging, page_of
 from mdm.audit import chain
 from mdm.audit.models import AuditEvent
-from mdm.auth import Administrator
+from mdm.auth import Action, Principal, may
 from mdm.db import SessionDep
 from mdm.errors import Forbidden
 
@@ -46,15 +46,18 @@ class Verdict(BaseModel):
     head: str = Field(description="The newest digest; keep it elsewhere to notice events that were cut off.")
 
 
-def _whole_district(principal: Administrator) -> None:
+def _whole_district(principal: Principal) -> None:
     # The trail names tablets and operators of every school; who is confined to some schools may not read it.
     if not principal.scope.all_schools:
-        raise Forbidden("the audit trail is for administrators of all schools")
+        raise Forbidden("the audit trail names every school: it takes a scope of all schools")
 
 
 @router.get("", operation_id="listAudit", summary="The trail, newest first")
 def list_audit(
-    session: SessionDep, principal: Administrator, paging: Paging, wanted: Annotated[AuditFilter, Depends()]
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.READ_AUDIT))],
+    paging: Paging,
+    wanted: Annotated[AuditFilter, Depends()],
 ) -> Page[AuditLine]:
     """List acts, newest first, filtered by exact actor, action or subject."""
     _whole_district(principal)
@@ -71,7 +74,7 @@ def _line(event: AuditEvent) -> AuditLine:
 
 
 @router.get("/verification", operation_id="verifyAudit", summary="Verify the chain")
-def verify_audit(session: SessionDep, principal: Administrator) -> Verdict:
+def verify_audit(session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_AUDIT))]) -> Verdict:
     """Walk the whole chain and say whether every event follows from the one before."""
     _whole_district(principal)
     broken = chain.verify(session)

@@ -1,6 +1,5 @@
 """The operators' edge of HTTP: from a request to a principal of a certain role. Not for the tablets' doors."""
 
-from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from typing import Annotated
 
@@ -8,7 +7,6 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from mdm.auth import credentials
-from mdm.auth.models import Role
 from mdm.auth.principal import Principal
 from mdm.auth.rights import Action
 from mdm.db import SessionDep
@@ -83,37 +81,31 @@ def _signed_in(
     return principal
 
 
-Viewer = Annotated[Principal, Depends(_signed_in)]
-"""Any signed-in operator: may read within its scope."""
+SignedIn = Annotated[Principal, Depends(_signed_in)]
+"""Whoever has signed in, before it is asked what for: a route names its action with `may` instead."""
 
 
-def may(action: Action) -> Callable[[Principal], Principal]:
-    """Return the dependency of a route that does `action`: `principal: Annotated[Principal, Depends(may(Action.X))]`.
+class Guard:
+    """The dependency that lets a principal into a route, or refuses it."""
 
-    Raises `Forbidden` unless the table of rights (`mdm.auth.rights`) lets the principal do it.
-    """
+    def __init__(self, *actions: Action) -> None:
+        self.actions = actions
 
-    def guard(principal: Viewer) -> Principal:
-        principal.must(action)
+    def __call__(self, principal: SignedIn) -> Principal:
+        """Return the principal if the table gives it one of the actions."""
+        given = [action for action in self.actions if principal.may(action)]
+        principal.must(given[0] if given else self.actions[0])
         return principal
 
-    guard.action = action  # type: ignore[attr-defined]  # what a test of the table reads
-    return guard
+
+def may(action: Action, *others: Action) -> Guard:
+    """Return the dependency of a route that does `action`: `principal: Annotated[Principal, Depends(may(Action.X))]`.
+
+    Raises `Forbidden` unless the table of rights (`mdm.auth.rights`) lets the principal do it. Where several are named
+    one of them opens the route, and the rule behind it asks for the one that the body is about.
+    """
+    return Guard(action, *others)
 
 
-def _support(principal: Viewer) -> Principal:
-    principal.must_be(Role.SUPPORT)
-    return principal
-
-
-def _administrator(principal: Viewer) -> Principal:
-    principal.must_be(Role.ADMINISTRATOR)
-    return principal
-
-
-Support = Annotated[Principal, Depends(_support)]
-"""Support or administrator: may act on tablets within its scope."""
-Administrator = Annotated[Principal, Depends(_administrator)]
-"""May change operators, policies and the ledger within its scope."""
 BearerDep = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 """The presented bearer secret, for signing out."""

@@ -8,11 +8,25 @@ from sqlmodel import Field, SQLModel
 
 
 class Role(StrEnum):
-    """What an operator may do; which schools is a matter of scope, not of role."""
+    """A person's duty, which decides what it may do (`mdm.auth.rights`); which schools is a matter of scope."""
 
     ADMINISTRATOR = "administrator"
+    """The board's own: policies, accounts, limits, safeguards."""
     SUPPORT = "support"
+    """The board's own desk."""
+    AUDITOR = "auditor"
+    """Inspects: reads what the board reads, with the trail, and changes nothing (R-33)."""
     VIEWER = "viewer"
+    SUPERVISION = "supervision"
+    """Watches over sub-contractors and decides on their wipes as a second person (R-31, R-42)."""
+    OPERATION = "operation"
+    """Operation, maintenance and faults of tablets (R-29)."""
+    LOSS_DESK = "loss_desk"
+    """Theft and loss (R-28, R-42)."""
+    REPAIR_DESK = "repair_desk"
+    """Faults and repairs (R-41)."""
+    SCHOOL = "school"
+    """A school's own staff: its tablets, calendar and whereabouts checks (R-19)."""
 
 
 class Operator(SQLModel, table=True):

@@ -10,8 +10,6 @@ from mdm.auth.models import Role
 from mdm.auth.rights import RIGHTS, Action, allowed
 from mdm.errors import Forbidden
 
-_RANK = {Role.VIEWER: 0, Role.SUPPORT: 1, Role.ADMINISTRATOR: 2}
-
 
 class CredentialKind(StrEnum):
     """How a principal proved who it is."""
@@ -64,19 +62,13 @@ class Principal:
         """The name under which the audit trail records what this principal does."""
         return f"operator:{self.name}"
 
+    def may(self, action: Action) -> bool:
+        """Say whether the table of rights gives this principal's role that, whatever the credential."""
+        return allowed(self.role, action)
+
     def must(self, action: Action) -> None:
         """Raise `Forbidden` unless the table of rights lets this principal do that, by this kind of credential."""
-        if not allowed(self.role, action):
+        if not self.may(action):
             raise Forbidden(f"the role {self.role.value} may not do this ({action.value})")
         if RIGHTS[action].person and self.credential is not CredentialKind.SESSION:
             raise Forbidden(f"an API token may not do this ({action.value}); sign in for it")
-
-    def must_be(self, least: Role) -> None:
-        """Raise `Forbidden` unless the role is `least` or stands above it."""
-        if _RANK[self.role] < _RANK[least]:
-            raise Forbidden(f"this needs the role {least.value}; yours is {self.role.value}")
-
-    def must_have_signed_in(self, purpose: str) -> None:
-        """Raise `Forbidden` for an API token: what gives power away needs a person who has just signed in."""
-        if self.credential is not CredentialKind.SESSION:
-            raise Forbidden(f"an API token cannot {purpose}; sign in for that")

@@ -28,6 +28,8 @@ class Action(StrEnum):
 
     SIGN_IN_SELF = "session.self"
     """See and end one's own session, tokens, keys."""
+    CHANGE_SELF = "session.change"
+    """Make tokens and keys of one's own, change one's password."""
     READ_FLEET = "fleet.read"
     """Tablets, schools, classes, commands: no names, no locations."""
     READ_NAME = "holder.read_name"
@@ -35,6 +37,8 @@ class Action(StrEnum):
     CHANGE_DEVICE = "device.change"
     RETIRE_DEVICE = "device.retire"
     """Take a tablet out of the fleet in the ledger."""
+    ENROL = "enrollment.open"
+    """Open and revoke the tickets that let tablets in."""
     IMPORT_LEDGER = "ledger.import"
     EXPORT_LEDGER = "ledger.export"
     ASK = "command.ask"
@@ -55,6 +59,8 @@ class Action(StrEnum):
     APPROVE_EXCEPTION = "exception.approve"
     READ_ROLLOUTS = "rollout.read"
     RUN_ROLLOUTS = "rollout.run"
+    APPROVE_ROLLOUT = "rollout.approve"
+    """Let a held rollout run, as a second person."""
     READ_LIMITS = "limits.read"
     SET_LIMITS = "limits.set"
     READ_CALENDARS = "calendar.read"
@@ -96,47 +102,59 @@ class Right:
 
 _BOARD = frozenset({Role.ADMINISTRATOR})
 _DESK = _BOARD | {Role.SUPPORT}
+_INSIGHT = _DESK | {Role.AUDITOR, Role.VIEWER}
+"""Who reads for the board."""
+_STAFF = _INSIGHT | {Role.SUPERVISION, Role.OPERATION}
+"""Who must see how the whole stands in order to run it or watch over it."""
+_LOSS = _DESK | {Role.LOSS_DESK}
+_REPAIR = _DESK | {Role.OPERATION, Role.REPAIR_DESK}
 _ALL = frozenset(Role)
+
+DUTIES: Final = frozenset({Role.SUPERVISION, Role.OPERATION, Role.LOSS_DESK, Role.REPAIR_DESK})
+"""What may be entrusted to a contractor (乙) or sub-contractor (丙); every other role is the board's (甲) own."""
 
 RIGHTS: Final[Mapping[Action, Right]] = {
     Action.SIGN_IN_SELF: Right(_ALL),
+    Action.CHANGE_SELF: Right(_ALL, person=True),
     Action.READ_FLEET: Right(_ALL),
-    Action.READ_NAME: Right(_DESK),
-    Action.READ_LOCATION: Right(_DESK),
-    Action.CHANGE_DEVICE: Right(_DESK, Safety.B),
+    Action.READ_NAME: Right(_LOSS),
+    Action.READ_LOCATION: Right(_LOSS),
+    Action.CHANGE_DEVICE: Right(_DESK | {Role.OPERATION}, Safety.B),
     Action.RETIRE_DEVICE: Right(_BOARD, Safety.A),
+    Action.ENROL: Right(_DESK | {Role.OPERATION}, Safety.B),
     Action.IMPORT_LEDGER: Right(_BOARD, Safety.B),
     Action.EXPORT_LEDGER: Right(_BOARD),
-    Action.ASK: Right(_DESK, Safety.B),
-    Action.LOCK: Right(_DESK, Safety.B),
-    Action.LOCATE: Right(_DESK, Safety.B),
-    Action.REQUEST_WIPE: Right(_DESK, Safety.A),
-    Action.CANCEL_COMMAND: Right(_DESK),
-    Action.READ_APPROVALS: Right(_ALL),
-    Action.APPROVE: Right(_DESK, Safety.A, person=True),
-    Action.WITHDRAW: Right(_DESK),
-    Action.READ_POLICIES: Right(_ALL),
+    Action.ASK: Right(_DESK | {Role.OPERATION}, Safety.B),
+    Action.LOCK: Right(_LOSS, Safety.B),
+    Action.LOCATE: Right(_LOSS, Safety.B),
+    Action.REQUEST_WIPE: Right(_LOSS, Safety.A),
+    Action.CANCEL_COMMAND: Right(_LOSS | {Role.OPERATION}),
+    Action.READ_APPROVALS: Right(_INSIGHT | {Role.SUPERVISION, Role.LOSS_DESK}),
+    Action.APPROVE: Right(_DESK | {Role.SUPERVISION}, Safety.A, person=True),
+    Action.WITHDRAW: Right(_LOSS | {Role.SUPERVISION}),
+    Action.READ_POLICIES: Right(_STAFF | {Role.REPAIR_DESK, Role.SCHOOL}),
     Action.CHANGE_POLICIES: Right(_BOARD, Safety.B),
-    Action.REQUEST_EXCEPTION: Right(_DESK, Safety.B),
+    Action.REQUEST_EXCEPTION: Right(_DESK | {Role.OPERATION}, Safety.B),
     Action.APPROVE_EXCEPTION: Right(_BOARD, Safety.B, person=True),
-    Action.READ_ROLLOUTS: Right(_ALL),
+    Action.READ_ROLLOUTS: Right(_STAFF),
     Action.RUN_ROLLOUTS: Right(_BOARD, Safety.B),
-    Action.READ_LIMITS: Right(_ALL),
+    Action.APPROVE_ROLLOUT: Right(_BOARD, Safety.B, person=True),
+    Action.READ_LIMITS: Right(_STAFF),
     Action.SET_LIMITS: Right(_BOARD, Safety.B),
-    Action.READ_CALENDARS: Right(_ALL),
+    Action.READ_CALENDARS: Right(_STAFF | {Role.SCHOOL}),
     Action.SET_CALENDARS: Right(_BOARD, Safety.B),
-    Action.READ_OPERATORS: Right(_BOARD),
+    Action.READ_OPERATORS: Right(_BOARD | {Role.AUDITOR}),
     Action.MANAGE_OPERATORS: Right(_BOARD, Safety.A, person=True),
-    Action.READ_ORGANIZATIONS: Right(_BOARD),
+    Action.READ_ORGANIZATIONS: Right(_BOARD | {Role.AUDITOR, Role.SUPERVISION}),
     Action.MANAGE_ORGANIZATIONS: Right(_BOARD, Safety.B, person=True),
-    Action.READ_AUDIT: Right(_BOARD),
-    Action.READ_CASES: Right(_DESK),
-    Action.WORK_LOSS: Right(_DESK, Safety.B),
-    Action.WORK_REPAIR: Right(_DESK, Safety.B),
-    Action.READ_CHECKS: Right(_ALL),
+    Action.READ_AUDIT: Right(_BOARD | {Role.AUDITOR}),
+    Action.READ_CASES: Right(_LOSS | _REPAIR | {Role.AUDITOR, Role.SUPERVISION}),
+    Action.WORK_LOSS: Right(_LOSS, Safety.B),
+    Action.WORK_REPAIR: Right(_REPAIR, Safety.B),
+    Action.READ_CHECKS: Right(_STAFF | {Role.LOSS_DESK, Role.SCHOOL}),
     Action.RUN_CHECKS: Right(_DESK),
-    Action.CONFIRM_TABLET: Right(_DESK),
-    Action.READ_SAFEGUARDS: Right(_ALL),
+    Action.CONFIRM_TABLET: Right(_DESK | {Role.OPERATION, Role.SCHOOL}),
+    Action.READ_SAFEGUARDS: Right(_STAFF | {Role.LOSS_DESK}),
     Action.FREEZE: Right(_BOARD),
     Action.THAW: Right(_BOARD, Safety.A, person=True),
     Action.TIGHTEN: Right(_BOARD),

@@ -10,7 +10,7 @@ from sqlmodel import Session, col, select
 
 from mdm.api import Once, Page, Paging, page_of
 from mdm.audit import chain
-from mdm.auth import Principal, Role, Support, Viewer
+from mdm.auth import Action, Principal, may
 from mdm.commands import queue, release, transitions, views
 from mdm.commands.decisions import Wish
 from mdm.commands.kinds import Kind
@@ -23,6 +23,8 @@ from mdm.safeguards.models import ApprovalState
 
 router = APIRouter(prefix="/api/v1", tags=["commands"])
 _MAX_BULK = 500
+_may_ask = may(Action.ASK, Action.LOCK, Action.LOCATE, Action.REQUEST_WIPE)
+"""Which of them it takes is a matter of the kind; `queue` asks for it."""
 
 
 class Ask(BaseModel):
@@ -90,7 +92,9 @@ class PlacedMany(BaseModel):
     status_code=HTTPStatus.ACCEPTED,
     response_model=Placed,
 )
-def ask_device(device_id: int, body: Ask, session: SessionDep, principal: Support, once: Once) -> Response:
+def ask_device(
+    device_id: int, body: Ask, session: SessionDep, principal: Annotated[Principal, Depends(_may_ask)], once: Once
+) -> Response:
     """Put a command in line for one tablet. What cannot be undone is held until a second person approves."""
 
     def act() -> Placed:
@@ -110,7 +114,9 @@ def ask_device(device_id: int, body: Ask, session: SessionDep, principal: Suppor
     status_code=HTTPStatus.ACCEPTED,
     response_model=PlacedMany,
 )
-def ask_devices(body: AskMany, session: SessionDep, principal: Support, once: Once) -> Response:
+def ask_devices(
+    body: AskMany, session: SessionDep, principal: Annotated[Principal, Depends(_may_ask)], once: Once
+) -> Response:
     """Put a command in line for up to 500 tablets; those that cannot have it are listed with the reason."""
 
     def act() -> PlacedMany:
@@ -163,7 +169,10 @@ def _refused(device_id: int | None, serial: str, error: MdmError) -> Refused:
 
 @router.get("/commands", operation_id="listCommands", summary="Commands, newest first")
 def list_commands(
-    session: SessionDep, principal: Viewer, paging: Paging, wanted: Annotated[CommandFilter, Depends()]
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.READ_FLEET))],
+    paging: Paging,
+    wanted: Annotated[CommandFilter, Depends()],
 ) -> Page[CommandLine]:
     """List commands of the tablets in scope."""
     before = UUID(paging.after[0]) if paging.after else None
@@ -172,24 +181,31 @@ def list_commands(
 
 
 @router.get("/commands/{command_id}", operation_id="showCommand", summary="One command with its timeline")
-def show_command(command_id: UUID, session: SessionDep, principal: Viewer) -> CommandDetail:
+def show_command(
+    command_id: UUID, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_FLEET))]
+) -> CommandDetail:
     """Return one command, what happened to it and what the tablet answered. Reading a location goes on record."""
-    detail = views.command_detail(session, principal.scope, Role(principal.role), command_id)
+    detail = views.command_detail(session, principal, command_id)
     if detail.kind == Kind.LOCATE and detail.result is not None:
         chain.record(session, principal, "location.read", f"device:{detail.device_id}", {"command": command_id})
     return detail
 
 
 @router.post("/commands/{command_id}/cancel", operation_id="cancelCommand", summary="Cancel a command")
-def cancel_command(command_id: UUID, session: SessionDep, principal: Support) -> CommandDetail:
+def cancel_command(
+    command_id: UUID, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.CANCEL_COMMAND))]
+) -> CommandDetail:
     """Cancel what the tablet has not been handed yet; cancelling twice is harmless."""
     transitions.cancel(session, principal, command_id)
-    return views.command_detail(session, principal.scope, Role(principal.role), command_id)
+    return views.command_detail(session, principal, command_id)
 
 
 @router.get("/approvals", operation_id="listApprovals", summary="Requests for a second person", tags=["approvals"])
 def list_approvals(
-    session: SessionDep, principal: Viewer, paging: Paging, state: Annotated[ApprovalState | None, Query()] = None
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.READ_APPROVALS))],
+    paging: Paging,
+    state: Annotated[ApprovalState | None, Query()] = None,
 ) -> Page[ApprovalLine]:
     """List requests all of whose tablets are in scope, newest first."""
     before = UUID(paging.after[0]) if paging.after else None
@@ -199,19 +215,25 @@ def list_approvals(
 
 
 @router.get("/approvals/{approval_id}", operation_id="showApproval", summary="One request", tags=["approvals"])
-def show_approval(approval_id: UUID, session: SessionDep, principal: Viewer) -> ApprovalLine:
+def show_approval(
+    approval_id: UUID, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_APPROVALS))]
+) -> ApprovalLine:
     """Return one request: what exactly would be done, to which tablet, and why."""
     return _approval(session, approvals.find(session, principal.scope, approval_id))
 
 
 @router.post("/approvals/{approval_id}/approve", operation_id="approve", summary="Approve", tags=["approvals"])
-def approve(approval_id: UUID, session: SessionDep, principal: Support) -> ApprovalLine:
+def approve(
+    approval_id: UUID, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.APPROVE))]
+) -> ApprovalLine:
     """Approve somebody else's request; its command leaves at once. Tokens cannot."""
     return _approval(session, release.approve(session, principal, approval_id))
 
 
 @router.post("/approvals/{approval_id}/reject", operation_id="reject", summary="Reject or withdraw", tags=["approvals"])
-def reject(approval_id: UUID, session: SessionDep, principal: Support) -> ApprovalLine:
+def reject(
+    approval_id: UUID, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.WITHDRAW))]
+) -> ApprovalLine:
     """Refuse somebody else's request, or withdraw one's own; its command ends."""
     return _approval(session, release.reject(session, principal, approval_id))
 

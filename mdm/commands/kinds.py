@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from mdm.auth.rights import Safety
+from mdm.auth.rights import Action, Safety
 from mdm.devices.models import Lane
 
 
@@ -31,6 +31,8 @@ class Facts:
     """The facts of one kind."""
 
     safety: Safety
+    action: Action
+    """The right that it takes to ask for it, and to take it back."""
     lane: Lane
     lifetime: timedelta
     """How long it may wait for the tablet before it expires."""
@@ -48,6 +50,7 @@ _DAY = timedelta(days=1)
 FACTS: dict[Kind, Facts] = {
     Kind.LOST_MODE_ON: Facts(
         Safety.B,
+        Action.LOCK,
         Lane.URGENT,
         90 * _DAY,
         supervised_only=True,
@@ -56,22 +59,25 @@ FACTS: dict[Kind, Facts] = {
     ),
     Kind.LOST_MODE_OFF: Facts(
         Safety.B,
+        Action.LOCK,
         Lane.URGENT,
         90 * _DAY,
         supervised_only=True,
         supersedes=(Kind.LOST_MODE_ON, Kind.LOCATE, Kind.PLAY_SOUND),
     ),
-    Kind.LOCK_SCREEN: Facts(Safety.B, Lane.URGENT, 30 * _DAY, audit=("message", "phone_number")),
-    Kind.LOCATE: Facts(Safety.B, Lane.URGENT, _DAY, supervised_only=True, needs_lost_mode=True),
-    Kind.PLAY_SOUND: Facts(Safety.B, Lane.URGENT, timedelta(hours=1), supervised_only=True, needs_lost_mode=True),
-    Kind.WIPE: Facts(Safety.A, Lane.URGENT, 90 * _DAY, audit=("preserve_data_plan",)),
-    Kind.RESTART: Facts(Safety.B, Lane.NORMAL, _DAY, supervised_only=True),
-    Kind.INVENTORY_DEVICE: Facts(Safety.C, Lane.NORMAL, 7 * _DAY),
-    Kind.INVENTORY_SECURITY: Facts(Safety.C, Lane.NORMAL, 7 * _DAY),
-    Kind.INVENTORY_APPS: Facts(Safety.C, Lane.NORMAL, 7 * _DAY),
-    Kind.INVENTORY_PROFILES: Facts(Safety.C, Lane.NORMAL, 7 * _DAY),
-    Kind.INVENTORY_RESTRICTIONS: Facts(Safety.C, Lane.NORMAL, 7 * _DAY),
-    Kind.RENEW_IDENTITY: Facts(Safety.C, Lane.NORMAL, 30 * _DAY),
+    Kind.LOCK_SCREEN: Facts(Safety.B, Action.LOCK, Lane.URGENT, 30 * _DAY, audit=("message", "phone_number")),
+    Kind.LOCATE: Facts(Safety.B, Action.LOCATE, Lane.URGENT, _DAY, supervised_only=True, needs_lost_mode=True),
+    Kind.PLAY_SOUND: Facts(
+        Safety.B, Action.LOCK, Lane.URGENT, timedelta(hours=1), supervised_only=True, needs_lost_mode=True
+    ),
+    Kind.WIPE: Facts(Safety.A, Action.REQUEST_WIPE, Lane.URGENT, 90 * _DAY, audit=("preserve_data_plan",)),
+    Kind.RESTART: Facts(Safety.B, Action.ASK, Lane.NORMAL, _DAY, supervised_only=True),
+    Kind.INVENTORY_DEVICE: Facts(Safety.C, Action.ASK, Lane.NORMAL, 7 * _DAY),
+    Kind.INVENTORY_SECURITY: Facts(Safety.C, Action.ASK, Lane.NORMAL, 7 * _DAY),
+    Kind.INVENTORY_APPS: Facts(Safety.C, Action.ASK, Lane.NORMAL, 7 * _DAY),
+    Kind.INVENTORY_PROFILES: Facts(Safety.C, Action.ASK, Lane.NORMAL, 7 * _DAY),
+    Kind.INVENTORY_RESTRICTIONS: Facts(Safety.C, Action.ASK, Lane.NORMAL, 7 * _DAY),
+    Kind.RENEW_IDENTITY: Facts(Safety.C, Action.ASK, Lane.NORMAL, 30 * _DAY),
 }
 """Every kind has its facts; a test holds it."""
 
@@ -85,3 +91,11 @@ def safety_of(kind: str) -> Safety:
         return FACTS[Kind(kind)].safety
     except ValueError:
         return Safety.A
+
+
+def action_of(kind: str) -> Action:
+    """Return the right that a kind takes, by name; whatever is not known takes as much as a wipe."""
+    try:
+        return FACTS[Kind(kind)].action
+    except ValueError:
+        return Action.REQUEST_WIPE

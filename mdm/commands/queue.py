@@ -9,12 +9,12 @@ from sqlalchemy import select as sa_select
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import Session, col, select
 
-from mdm.auth import Principal, Role, Scope
+from mdm.auth import Action, Principal, Scope
 from mdm.auth.rights import Safety
 from mdm.commands import decisions, transitions
 from mdm.commands.arguments import check_arguments
 from mdm.commands.decisions import Keep, Live, Place, Refuse, Target, Wish
-from mdm.commands.kinds import FACTS, Kind
+from mdm.commands.kinds import FACTS, Kind, action_of
 from mdm.commands.models import LIVE_STATES, Command, CommandState
 from mdm.devices.models import Device, Enrollment
 from mdm.errors import Conflict, Forbidden, Invalid, MdmError, NotFound
@@ -48,8 +48,8 @@ def enqueue(
 
     A class A command is held until a second person approves, and goes to one tablet at a time. `who` may be the name
     of a job (`job:upkeep`), which has no scope and may not ask for class A. A tablet outside the principal's scope is
-    refused as `NotFound`. Raises `Invalid` for arguments, `Forbidden` for the role; refusals of single tablets are
-    in the outcomes.
+    refused as `NotFound`. Raises `Invalid` for arguments, `Forbidden` without the right to the kind; refusals of single
+    tablets are in the outcomes.
     """
     wanted = list(dict.fromkeys(device_ids))
     _may_ask(who, wish, len(wanted))
@@ -85,7 +85,7 @@ def enqueue(
 def _may_ask(who: Principal | str, wish: Kind | Wish, count: int) -> None:
     class_a = isinstance(wish, Kind) and decisions.needs_approval(wish)
     if isinstance(who, Principal):
-        who.must_be(Role.SUPPORT)
+        who.must(Action.LOCK if wish is Wish.LOCK else action_of(wish))
         if wish is Kind.RENEW_IDENTITY:
             raise Invalid("identities are renewed by the server itself")
     elif class_a:

@@ -15,10 +15,10 @@ from sqlmodel import Session, col, select, update
 
 from mdm import jobs
 from mdm.audit import chain
-from mdm.auth import Principal, Role, Scope
+from mdm.auth import Action, Principal, Scope
 from mdm.commands import decisions
 from mdm.commands.history import ANY
-from mdm.commands.kinds import FACTS, Kind
+from mdm.commands.kinds import FACTS, Kind, action_of
 from mdm.commands.models import LIVE_STATES, OPEN_STATES, Command, CommandEvent, CommandState
 from mdm.devices.models import Device, Lane
 from mdm.devices.wakeups import mark_due
@@ -93,10 +93,12 @@ def supersede(session: Session, command_ids: Sequence[UUID], *, note: str) -> li
 def cancel(session: Session, principal: Principal, command_id: UUID) -> Command:
     """Cancel a command that the tablet has not been handed; cancelling twice is harmless.
 
-    Raises `NotFound` outside scope, `Conflict` when the tablet has it already or it is over.
+    Whoever may not ask for a kind may not take it back either. Raises `NotFound` outside scope, `Forbidden`, `Conflict`
+    when the tablet has it already or it is over.
     """
-    principal.must_be(Role.SUPPORT)
+    principal.must(Action.CANCEL_COMMAND)
     command = find(session, principal.scope, command_id)
+    principal.must(action_of(command.kind))
     if command.approval_id is not None:
         approvals.lock(session, command.approval_id)
     moved = move(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select as sa_select
 from sqlmodel import Session, col, select
 
-from mdm.auth import Role, Scope
+from mdm.auth import Action, Principal, Scope
 from mdm.auth.models import Operator
 from mdm.commands import decisions
 from mdm.commands.history import ANY
@@ -57,7 +57,7 @@ class CommandDetail(CommandLine):
 
     timeline: list[EventLine]
     error: list[dict[str, Any]] | None = Field(description="The tablet's error chain.")
-    result: dict[str, Any] | None = Field(description="The tablet's answer; a location only for support and above.")
+    result: dict[str, Any] | None = Field(description="The tablet's answer; a location only with the right to read it.")
 
 
 class CommandFilter(BaseModel):
@@ -112,16 +112,16 @@ def lines_of(session: Session, command_ids: Sequence[UUID]) -> dict[UUID, Comman
     return {line.id: line for line in lines}
 
 
-def command_detail(session: Session, scope: Scope, role: Role, command_id: UUID) -> CommandDetail:
-    """Return one command with its timeline; `NotFound` outside scope. Viewers see no location."""
-    row = session.execute(_commands(scope, ANY).where(col(ANY.id) == command_id)).first()
+def command_detail(session: Session, principal: Principal, command_id: UUID) -> CommandDetail:
+    """Return one command with its timeline; `NotFound` outside scope. A location needs a right of its own."""
+    row = session.execute(_commands(principal.scope, ANY).where(col(ANY.id) == command_id)).first()
     if row is None:
         raise NotFound("there is no such command")
     command: Command = row[0]
     events = session.exec(
         select(CommandEvent).where(CommandEvent.command_id == command_id).order_by(col(CommandEvent.id))
     )
-    hidden = command.kind == Kind.LOCATE and role is Role.VIEWER
+    hidden = command.kind == Kind.LOCATE and not principal.may(Action.READ_LOCATION)
     return CommandDetail(
         **_line(*row).model_dump(),
         timeline=[EventLine(at=each.at, state=each.state, note=each.note) for each in events],

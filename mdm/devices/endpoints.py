@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.api.pages import Page, Paging, page_of
 from mdm.audit import chain
-from mdm.auth.access import Support, Viewer
-from mdm.auth.models import Role
+from mdm.auth import Action, Principal
+from mdm.auth.access import may
 from mdm.db import SessionDep
 from mdm.devices import search
 from mdm.devices.models import EnrollmentStatus, LedgerState, VerificationStatus
@@ -162,7 +162,10 @@ def _fields(found: Found) -> dict[str, object]:
 
 @router.get("", operation_id="listDevices")
 def list_devices(
-    session: SessionDep, principal: Viewer, window: Paging, filters: Annotated[Filters, Depends(_filters)]
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.READ_FLEET))],
+    window: Paging,
+    filters: Annotated[Filters, Depends(_filters)],
 ) -> Page[DeviceOut]:
     """Search the tablets in the caller's scope; all filters that are given must fit."""
     after = str(window.after[0]) if window.after else None
@@ -171,7 +174,9 @@ def list_devices(
 
 
 @router.get("/{device_id}", operation_id="showDevice")
-def show_device(session: SessionDep, principal: Viewer, device_id: int) -> DeviceDetailOut:
+def show_device(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_FLEET))], device_id: int
+) -> DeviceDetailOut:
     """Show one tablet."""
     found = search.one(session, principal.scope, device_id)
     reports = [ReportOut.model_validate(report) for report in search.reports(session, device_id)]
@@ -180,10 +185,15 @@ def show_device(session: SessionDep, principal: Viewer, device_id: int) -> Devic
 
 
 @router.patch("/{device_id}", operation_id="changeDevice")
-def change_device(session: SessionDep, principal: Support, device_id: int, change: DevicePatch) -> DeviceOut:
-    """Set where a tablet stands. Taking it out of the fleet (returned, retired) needs an administrator."""
+def change_device(
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.CHANGE_DEVICE))],
+    device_id: int,
+    change: DevicePatch,
+) -> DeviceOut:
+    """Set where a tablet stands. Taking it out of the fleet (returned, retired) needs more of a right than the rest."""
     if change.state in _LEAVES_THE_FLEET:
-        principal.must_be(Role.ADMINISTRATOR)
+        principal.must(Action.RETIRE_DEVICE)
     before = search.set_state(session, principal.scope, device_id, change.state)
     if before is not change.state:
         details = {"old": before.value, "new": change.state.value}
@@ -192,7 +202,9 @@ def change_device(session: SessionDep, principal: Support, device_id: int, chang
 
 
 @router.get("/{device_id}/holder-name", operation_id="readHolderName")
-def read_holder_name(session: SessionDep, principal: Support, device_id: int) -> HolderNameOut:
+def read_holder_name(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_NAME))], device_id: int
+) -> HolderNameOut:
     """Show the name of who has the tablet. Each read is on record."""
     found = search.one(session, principal.scope, device_id)
     if found.holder_id is None or found.user_id is None:

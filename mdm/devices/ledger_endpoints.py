@@ -12,7 +12,8 @@ from starlette.datastructures import UploadFile
 
 from mdm.api.problems import PROBLEMS
 from mdm.audit import chain
-from mdm.auth.access import Administrator, BearerDep, Support, secret_of
+from mdm.auth import Action, Principal, may
+from mdm.auth.access import BearerDep, secret_of
 from mdm.db import SessionDep
 from mdm.devices import ledger, search
 from mdm.devices.csvfile import MAX_BYTES, csv_line, read_rows
@@ -126,7 +127,7 @@ async def _uploaded(request: Request, bearer: BearerDep) -> AsyncIterator[Binary
 def import_ledger(
     file: Annotated[BinaryIO, Depends(_uploaded)],
     session: SessionDep,
-    principal: Administrator,
+    principal: Annotated[Principal, Depends(may(Action.IMPORT_LEDGER))],
     *,
     dry_run: Annotated[bool, Query(description="Only say what would happen.")] = False,
     skip_bad_rows: Annotated[bool, Query(description="Import the right lines even if others are wrong.")] = False,
@@ -179,7 +180,7 @@ def _report(plan: Plan, *, applied: bool, show: int, max_faults: int) -> ImportO
 @router.get("/export", operation_id="exportLedger", response_class=_CsvResponse)
 def export_ledger(
     session: SessionDep,
-    principal: Support,
+    principal: Annotated[Principal, Depends(may(Action.EXPORT_LEDGER))],
     english: Annotated[bool, Query(description="English headers instead of Japanese ones.")] = False,
 ) -> Response:
     """Give the ledger in scope as CSV (UTF-8 with a mark, for spreadsheets), in the form that the import reads.

@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.api import Page, Paging, page_of
-from mdm.auth import Administrator, Viewer
+from mdm.auth import Action, Principal, may
 from mdm.db import SessionDep
 from mdm.limits import limits
 from mdm.limits.values import Name
@@ -51,13 +51,17 @@ class SetLimit(BaseModel):
 
 
 @router.get("", operation_id="listLimits", summary="The limits that hold")
-def list_limits(session: SessionDep, principal: Viewer) -> list[LimitOut]:
+def list_limits(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_LIMITS))]
+) -> list[LimitOut]:
     """List every limit as it holds now, then those that schools in the caller's scope have of their own."""
     return [LimitOut.model_validate(line) for line in limits.overview(session, principal.scope)]
 
 
 @router.put("/{name}", operation_id="setLimit", summary="Set a limit")
-def set_limit(name: Name, body: SetLimit, session: SessionDep, principal: Administrator) -> LimitOut:
+def set_limit(
+    name: Name, body: SetLimit, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.SET_LIMITS))]
+) -> LimitOut:
     """Set a limit for everybody, or one school's own; it holds in every worker within two seconds."""
     line = limits.set_limit(session, principal, name, body.value, school=body.school, reason=body.reason)
     return LimitOut.model_validate(line)
@@ -67,7 +71,7 @@ def set_limit(name: Name, body: SetLimit, session: SessionDep, principal: Admini
 def list_limit_history(
     name: Name,
     session: SessionDep,
-    principal: Viewer,
+    principal: Annotated[Principal, Depends(may(Action.READ_LIMITS))],
     window: Paging,
     school: Annotated[str | None, Query(max_length=32, description="A school's code, for its own limit.")] = None,
 ) -> Page[LimitOut]:

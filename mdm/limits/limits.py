@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from mdm import clock
 from mdm.audit import chain
-from mdm.auth import SCOPE_SQL, Principal, Role, Scope
+from mdm.auth import SCOPE_SQL, Action, Principal, Scope
 from mdm.errors import Forbidden, Invalid, NotFound
 from mdm.limits import values
 from mdm.limits.models import ThrottleLimit
@@ -159,7 +159,7 @@ def set_limit(
 
     Raises `Forbidden` for other than administrators, of all schools unless it is a school's; `Invalid` names fields.
     """
-    principal.must_be(Role.ADMINISTRATOR)
+    principal.must(Action.SET_LIMITS)
     school_id = _school_of(session, principal, name, school)
     present = _present(session, name, school_id)
     row = ThrottleLimit(

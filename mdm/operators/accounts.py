@@ -9,7 +9,7 @@ from sqlmodel import Session, col, delete, exists, select
 
 from mdm import clock
 from mdm.audit import chain
-from mdm.auth import Principal, Role, Scope, credentials
+from mdm.auth import Action, Principal, Role, Scope, credentials
 from mdm.auth.models import Operator, OperatorSchool
 from mdm.auth.passwords import hash_password
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
@@ -46,7 +46,7 @@ def add(session: Session, actor: Principal | str, *, name: str, password: str, r
         detail = "2 to 64 of a-z 0-9 . _ -, beginning with a letter or digit"
         raise Invalid("the name cannot be used", errors=[{"pointer": "/name", "detail": detail}])
     if isinstance(actor, Principal):
-        _must_manage(actor)
+        actor.must(Action.MANAGE_OPERATORS)
         _must_include(actor, scope)
     if session.exec(select(Operator.id).where(Operator.name == name)).first() is not None:
         raise Conflict(f"there is an operator {name} already")
@@ -97,7 +97,7 @@ def change(
 
     Nobody changes their own account, and one enabled administrator of all schools must remain.
     """
-    _must_manage(principal)
+    principal.must(Action.MANAGE_OPERATORS)
     if operator_id == principal.id:
         raise Forbidden("nobody changes their own role, scope or account")
     # Two administrators who take each other out must wait for one another.
@@ -131,17 +131,12 @@ def change(
 def set_password(session: Session, principal: Principal, operator_id: int, password: str) -> None:
     """Give an operator a new password and end all its sessions and tokens."""
     if operator_id != principal.id:
-        _must_manage(principal)
+        principal.must(Action.MANAGE_OPERATORS)
     operator = find(session, principal, operator_id).operator
     operator.password_hash = hash_password(password, name=operator.name)
     session.add(operator)
     credentials.revoke_all(session, operator_id)
     chain.record(session, principal, "operator.password", f"operator:{operator.name}")
-
-
-def _must_manage(principal: Principal) -> None:
-    principal.must_be(Role.ADMINISTRATOR)
-    principal.must_have_signed_in("manage operators")
 
 
 def _must_include(principal: Principal, scope: Scope) -> None:

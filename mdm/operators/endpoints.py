@@ -4,14 +4,14 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from mdm.api import Page, Paging, page_of
 from mdm.api.problems import refusal
 from mdm.audit import chain
-from mdm.auth import Administrator, CredentialKind, Principal, Role, Viewer, credentials
+from mdm.auth import Action, CredentialKind, Principal, Role, credentials, may
 from mdm.auth.access import BearerDep, client_address, cookie_name, refuse_cross_site, secret_of
 from mdm.auth.models import Credential
 from mdm.db import SessionDep
@@ -91,13 +91,18 @@ def sign_in(body: SignIn, request: Request, session: SessionDep) -> Response:
 
 
 @router.get("/session", operation_id="whoAmI", summary="Who is signed in")
-def who_am_i(principal: Viewer) -> Me:
+def who_am_i(principal: Annotated[Principal, Depends(may(Action.SIGN_IN_SELF))]) -> Me:
     """Return the operator behind the presented session or token, with its role and scope."""
     return _me(principal)
 
 
 @router.delete("/session", operation_id="signOut", summary="Sign out", status_code=HTTPStatus.NO_CONTENT)
-def sign_out(request: Request, session: SessionDep, principal: Viewer, bearer: BearerDep) -> Response:
+def sign_out(
+    request: Request,
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.SIGN_IN_SELF))],
+    bearer: BearerDep,
+) -> Response:
     """End the presented session; a token ends itself this way too."""
     secret = secret_of(request, bearer)
     assert secret is not None
@@ -116,10 +121,14 @@ class NewPassword(_Body):
 
 
 @router.put("/session/password", operation_id="changePassword", summary="Change one's password", status_code=204)
-def change_password(body: NewPassword, request: Request, session: SessionDep, principal: Viewer) -> None:
+def change_password(
+    body: NewPassword,
+    request: Request,
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.CHANGE_SELF))],
+) -> None:
     """Change one's own password; every session and token of the operator ends, this one too."""
     address = client_address(request)
-    principal.must_have_signed_in("change a password")
     operator, _ = signin.check(session, name=principal.name, password=body.current.get_secret_value(), address=address)
     if operator is None:
         raise Forbidden("the present password is wrong")
@@ -151,16 +160,19 @@ class CreatedToken(BaseModel):
 
 
 @router.post("/tokens", operation_id="createToken", summary="Make an API token", status_code=HTTPStatus.CREATED)
-def create_token(body: NewToken, session: SessionDep, principal: Viewer) -> CreatedToken:
+def create_token(
+    body: NewToken, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.CHANGE_SELF))]
+) -> CreatedToken:
     """Make a token with one's own role and scope, for at most 90 days. It cannot approve or manage operators."""
-    principal.must_have_signed_in("make tokens")
     issued = credentials.create_token(session, principal.id, label=body.label, lifetime=timedelta(days=body.days))
     chain.record(session, principal, "token.create", f"token:{issued.key}", {"days": body.days, "label": body.label})
     return CreatedToken(key=issued.key, secret=issued.secret, expires_at=issued.expires_at)
 
 
 @router.get("/tokens", operation_id="listTokens", summary="One's own tokens")
-def list_tokens(session: SessionDep, principal: Viewer) -> Page[TokenLine]:
+def list_tokens(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.SIGN_IN_SELF))]
+) -> Page[TokenLine]:
     """List one's own live tokens, oldest first."""
     return Page(items=[_token_line(token) for token in credentials.live_tokens(session, principal.id)])
 
@@ -175,7 +187,9 @@ def _token_line(token: Credential) -> TokenLine:
 
 
 @router.delete("/tokens/{key}", operation_id="revokeToken", summary="Revoke a token", status_code=204)
-def revoke_token(key: str, session: SessionDep, principal: Viewer) -> None:
+def revoke_token(
+    key: str, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.SIGN_IN_SELF))]
+) -> None:
     """End one of one's own tokens at once."""
     credentials.revoke_token(session, principal.id, key)
     chain.record(session, principal, "token.revoke", f"token:{key}")
@@ -232,7 +246,9 @@ def _operator_line(account: accounts.Account) -> OperatorLine:
 
 
 @router.get("/operators", operation_id="listOperators", summary="Operators within one's scope")
-def list_operators(session: SessionDep, principal: Administrator, paging: Paging) -> Page[OperatorLine]:
+def list_operators(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_OPERATORS))], paging: Paging
+) -> Page[OperatorLine]:
     """List operators by name; those who see more schools than the caller are not shown."""
     after = paging.after[0] if paging.after else None
     found = accounts.visible(session, principal, after_name=after, limit=paging.limit + 1)
@@ -240,7 +256,9 @@ def list_operators(session: SessionDep, principal: Administrator, paging: Paging
 
 
 @router.post("/operators", operation_id="addOperator", summary="Add an operator", status_code=HTTPStatus.CREATED)
-def add_operator(body: NewOperator, session: SessionDep, principal: Administrator) -> OperatorLine:
+def add_operator(
+    body: NewOperator, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.MANAGE_OPERATORS))]
+) -> OperatorLine:
     """Make an account with a scope no wider than one's own."""
     scope = accounts.scope_of_codes(session, body.schools, all_schools=body.all_schools)
     operator = accounts.add(
@@ -256,14 +274,19 @@ def add_operator(body: NewOperator, session: SessionDep, principal: Administrato
 
 
 @router.get("/operators/{operator_id}", operation_id="showOperator", summary="One operator")
-def show_operator(operator_id: int, session: SessionDep, principal: Administrator) -> OperatorLine:
+def show_operator(
+    operator_id: int, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_OPERATORS))]
+) -> OperatorLine:
     """Return one operator within the caller's scope."""
     return _operator_line(accounts.find(session, principal, operator_id))
 
 
 @router.patch("/operators/{operator_id}", operation_id="changeOperator", summary="Change role, scope or access")
 def change_operator(
-    operator_id: int, body: OperatorChange, session: SessionDep, principal: Administrator
+    operator_id: int,
+    body: OperatorChange,
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.MANAGE_OPERATORS))],
 ) -> OperatorLine:
     """Change an operator other than oneself; all that the operator had open ends at once."""
     scope = None
@@ -276,7 +299,12 @@ def change_operator(
 @router.put(
     "/operators/{operator_id}/password", operation_id="resetPassword", summary="Set a password", status_code=204
 )
-def reset_password(operator_id: int, body: PasswordReset, session: SessionDep, principal: Administrator) -> None:
+def reset_password(
+    operator_id: int,
+    body: PasswordReset,
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.MANAGE_OPERATORS))],
+) -> None:
     """Set another operator's password, for one who has forgotten it; all that was open ends."""
     if operator_id == principal.id:
         raise Forbidden("change your own password with the present one, at /api/v1/session/password")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, Field
 from sqlmodel import Session
 
-from mdm.auth import Administrator, Scope, Viewer
+from mdm.auth import Action, Principal, Scope, may
 from mdm.db import SessionDep
 from mdm.organization import calendar_files, calendars
 from mdm.organization.calendar_document import CalendarDocument, of_calendar
@@ -61,33 +61,42 @@ async def _content(request: Request) -> bytes:
 
 
 @router.get("/calendar", operation_id="showCalendar", summary="The district's calendar")
-def show_calendar(session: SessionDep, principal: Viewer) -> CalendarOut:
+def show_calendar(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_CALENDARS))]
+) -> CalendarOut:
     """Return the district's calendar, and which schools have something of their own."""
     return _shown(session, principal.scope, None)
 
 
 @router.put("/calendar", operation_id="setCalendar", summary="Set the district's calendar")
-def set_calendar(body: CalendarDocument, session: SessionDep, principal: Administrator) -> CalendarOut:
+def set_calendar(
+    body: CalendarDocument, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.SET_CALENDARS))]
+) -> CalendarOut:
     """Replace the district's calendar; for administrators of all schools. What is planned already stays planned."""
     calendars.put(session, principal, None, body)
     return _shown(session, principal.scope, None)
 
 
 @router.delete("/calendar", operation_id="dropCalendar", summary="Remove the district's calendar", status_code=204)
-def drop_calendar(session: SessionDep, principal: Administrator) -> None:
+def drop_calendar(session: SessionDep, principal: Annotated[Principal, Depends(may(Action.SET_CALENDARS))]) -> None:
     """Remove the district's calendar: schools without hours of their own are open at any time."""
     calendars.drop(session, principal, None)
 
 
 @router.get("/schools/{code}/calendar", operation_id="showSchoolCalendar", summary="A school's calendar")
-def show_school_calendar(code: str, session: SessionDep, principal: Viewer) -> CalendarOut:
+def show_school_calendar(
+    code: str, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_CALENDARS))]
+) -> CalendarOut:
     """Return what a school has of its own, and what holds for it."""
     return _shown(session, principal.scope, code)
 
 
 @router.put("/schools/{code}/calendar", operation_id="setSchoolCalendar", summary="Set a school's calendar")
 def set_school_calendar(
-    code: str, body: CalendarDocument, session: SessionDep, principal: Administrator
+    code: str,
+    body: CalendarDocument,
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.SET_CALENDARS))],
 ) -> CalendarOut:
     """Replace what a school has of its own. What is planned already stays planned."""
     calendars.put(session, principal, code, body)
@@ -100,7 +109,9 @@ def set_school_calendar(
     summary="Remove a school's calendar",
     status_code=HTTPStatus.NO_CONTENT,
 )
-def drop_school_calendar(code: str, session: SessionDep, principal: Administrator) -> None:
+def drop_school_calendar(
+    code: str, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.SET_CALENDARS))]
+) -> None:
     """Remove what a school has of its own: the district's calendar holds for it."""
     calendars.drop(session, principal, code)
 
@@ -112,7 +123,7 @@ def import_calendars(
     content: Annotated[bytes, Depends(_content)],
     request: Request,
     session: SessionDep,
-    principal: Administrator,
+    principal: Annotated[Principal, Depends(may(Action.SET_CALENDARS))],
     *,
     dry_run: Annotated[bool, Query(description="Only say what would change.")] = False,
 ) -> list[ImportedCalendar]:

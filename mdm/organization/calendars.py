@@ -13,7 +13,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from mdm import clock
 from mdm.audit import chain
-from mdm.auth import SCOPE_SQL, Principal, Role, Scope
+from mdm.auth import SCOPE_SQL, Action, Principal, Scope
 from mdm.errors import Forbidden, Invalid, NotFound
 from mdm.organization import schools
 from mdm.organization.calendar_document import EMPTY, CalendarDocument, merged
@@ -138,7 +138,7 @@ def put_all(session: Session, principal: Principal, calendars: Sequence[Written]
 
 
 def _may_set(session: Session, principal: Principal, school: str | None) -> int | None:
-    principal.must_be(Role.ADMINISTRATOR)
+    principal.must(Action.SET_CALENDARS)
     if school is not None:
         return schools.find_school(session, principal.scope, school).id
     if not principal.scope.all_schools:

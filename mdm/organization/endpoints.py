@@ -1,10 +1,13 @@
 """The operator API of schools and classes: read only, the ledger import writes them. No holder's name passes here."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.api.pages import Page, Paging, page_of
-from mdm.auth.access import Viewer
+from mdm.auth import Action, Principal
+from mdm.auth.access import may
 from mdm.db import SessionDep
 from mdm.organization import schools
 
@@ -34,7 +37,9 @@ class ClassOut(BaseModel):
 
 
 @router.get("", operation_id="listSchools")
-def list_schools(session: SessionDep, principal: Viewer, window: Paging) -> Page[SchoolOut]:
+def list_schools(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_FLEET))], window: Paging
+) -> Page[SchoolOut]:
     """List the schools in the caller's scope by code."""
     after = str(window.after[0]) if window.after else ""
     rows = schools.list_schools(session, principal.scope, after=after, limit=window.limit + 1)
@@ -42,12 +47,16 @@ def list_schools(session: SessionDep, principal: Viewer, window: Paging) -> Page
 
 
 @router.get("/{code}", operation_id="showSchool")
-def show_school(session: SessionDep, principal: Viewer, code: str) -> SchoolOut:
+def show_school(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_FLEET))], code: str
+) -> SchoolOut:
     """Show one school."""
     return SchoolOut.model_validate(schools.find_school(session, principal.scope, code))
 
 
 @router.get("/{code}/classes", operation_id="listClasses")
-def list_classes(session: SessionDep, principal: Viewer, code: str) -> list[ClassOut]:
+def list_classes(
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_FLEET))], code: str
+) -> list[ClassOut]:
     """List the classes of one school by year and name."""
     return [ClassOut.model_validate(row) for row in schools.list_classes(session, principal.scope, code)]

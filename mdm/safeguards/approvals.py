@@ -15,7 +15,7 @@ from sqlmodel import Session, col, select, update
 
 from mdm import clock
 from mdm.audit import chain
-from mdm.auth import SCOPE_SQL, Principal, Role, Scope
+from mdm.auth import SCOPE_SQL, Action, Principal, Scope
 from mdm.auth.models import Operator
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.safeguards.models import Approval, ApprovalState
@@ -54,7 +54,7 @@ def request(
 
     Pending for 24 hours. `Invalid` without a reason: whoever decides must know why.
     """
-    principal.must_be(Role.SUPPORT)
+    principal.must(Action.REQUEST_WIPE)
     if not reason.strip():
         detail = "say why; a second person decides on it"
         raise Invalid("this needs an approval, and an approval needs a reason", errors=[_at("/reason", detail)])
@@ -108,11 +108,10 @@ def visible(
 def approve(session: Session, principal: Principal, approval_id: UUID, *, present: Mapping[str, Any]) -> Approval:
     """Approve as a second person; `present` is the subject as it stands now, and must be what was requested.
 
-    Raises `NotFound` outside scope, `Forbidden` for tokens and too low a role, `SelfApproval`, `Conflict` when it is
+    Raises `NotFound` outside scope, `Forbidden` for tokens and without the right, `SelfApproval`, `Conflict` when it is
     decided, expired or its requester disabled since, `SubjectChanged`.
     """
-    principal.must_have_signed_in("approve")
-    principal.must_be(Role.SUPPORT)
+    principal.must(Action.APPROVE)
     approval = find(session, principal.scope, approval_id, locked=True)
     if approval.requested_by == principal.id:
         raise SelfApproval("a second person must approve; you asked for this yourself")
@@ -127,7 +126,7 @@ def approve(session: Session, principal: Principal, approval_id: UUID, *, presen
 
 def reject(session: Session, principal: Principal, approval_id: UUID) -> Approval:
     """Refuse a request of somebody else's, or withdraw one's own (`cancelled`)."""
-    principal.must_be(Role.SUPPORT)
+    principal.must(Action.WITHDRAW)
     approval = find(session, principal.scope, approval_id, locked=True)
     if approval.requested_by == principal.id:
         return _decide(session, principal, approval, ApprovalState.CANCELLED, "approval.cancel")

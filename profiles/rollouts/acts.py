@@ -11,8 +11,8 @@ from sqlmodel import Session, select
 
 from mdm import clock, jobs
 from mdm.audit import chain
-from mdm.auth.models import Operator, Role
-from mdm.auth.principal import Principal
+from mdm.auth import Action, Principal
+from mdm.auth.models import Operator
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.jobs import Job
 from mdm.safeguards.approvals import SelfApproval, SubjectChanged
@@ -93,8 +93,7 @@ def approve(session: Session, principal: Principal, rollout_id: UUID) -> ShownRo
     Raises Forbidden (a token, not an administrator of all its schools), SelfApproval, SubjectChanged and Conflict (not
     held, run out, its starter disabled since).
     """
-    principal.must_have_signed_in("approve")
-    principal.must_be(Role.ADMINISTRATOR)
+    principal.must(Action.APPROVE_ROLLOUT)
     row = _mine(session, principal, rollout_id)
     if row.created_by == principal.id:
         raise SelfApproval("a second operator must approve; you started this yourself")
@@ -134,7 +133,7 @@ def _mine(session: Session, principal: Principal, rollout_id: UUID, reason: str 
     """Lock a rollout all of whose tablets are in scope; with a reason where one is asked for."""
     if reason is not None and not reason.strip():
         raise Invalid("this needs a reason", errors=[{"pointer": "/reason", "detail": "say why; it is kept"}])
-    principal.must_be(Role.ADMINISTRATOR)
+    principal.must(Action.RUN_ROLLOUTS)
     show(session, principal, rollout_id)
     if not principal.scope.all_schools and not _within(session, principal, rollout_id):
         raise Forbidden("this rollout reaches schools that are not yours")

@@ -3,10 +3,10 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from mdm.auth import Administrator, Viewer
+from mdm.auth import Action, Principal, may
 from mdm.db import SessionDep
 from profiles.rollouts import rings
 from profiles.rollouts.rings import Ring
@@ -38,18 +38,22 @@ class PutRing(BaseModel):
 
 
 @router.get("", operation_id="listRings", summary="List rings")
-def list_rings(session: SessionDep, principal: Viewer) -> list[Ring]:
+def list_rings(session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_ROLLOUTS))]) -> list[Ring]:
     """Return the rings in the order in which rollouts reach them, with what of them lies in the caller's schools."""
     return rings.ordered(session, principal.scope)
 
 
 @router.put("/{name}", operation_id="putRing", summary="Make or change a ring")
-def put_ring(name: _Name, body: PutRing, session: SessionDep, principal: Administrator) -> Ring:
+def put_ring(
+    name: _Name, body: PutRing, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.RUN_ROLLOUTS))]
+) -> Ring:
     """Make a ring or replace its places; for administrators of all schools. Rollouts under way keep their waves."""
     return rings.put(session, principal, name, body.places, position=body.position)
 
 
 @router.delete("/{name}", operation_id="dropRing", summary="Remove a ring", status_code=HTTPStatus.NO_CONTENT)
-def drop_ring(name: _Name, session: SessionDep, principal: Administrator) -> None:
+def drop_ring(
+    name: _Name, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.RUN_ROLLOUTS))]
+) -> None:
     """Remove a ring; for administrators of all schools."""
     rings.drop(session, principal, name)

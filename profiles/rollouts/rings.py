@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from mdm.audit import chain
-from mdm.auth import SCOPE_SQL, Principal, Role, Scope
+from mdm.auth import SCOPE_SQL, Action, Principal, Scope
 from mdm.errors import Forbidden, Invalid, MdmError, NotFound
 from profiles import models, places
 from profiles.policy import Layer, LayerKind
@@ -136,7 +136,7 @@ def drop(session: Session, principal: Principal, name: str) -> None:
 
 
 def _must_have_all(principal: Principal) -> None:
-    principal.must_be(Role.ADMINISTRATOR)
+    principal.must(Action.RUN_ROLLOUTS)
     if not principal.scope.all_schools:
         raise Forbidden("rings are the district's: an administrator of all schools changes them")
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from pydantic import BaseModel, Field
 from starlette.testclient import TestClient
 
 from mdm import app as doors
 from mdm import db
 from mdm.api import Once, Page, Paging, page_of
-from mdm.auth import Administrator, Role, Support, Viewer, credentials
+from mdm.auth import Action, Principal, Role, credentials, may
 from mdm.auth.models import Operator
 from mdm.db import SessionDep
 from mdm.errors import Conflict, Unauthenticated
@@ -35,18 +35,18 @@ class Done(BaseModel):
 
 
 def _router() -> APIRouter:
-    router = APIRouter(prefix="/api/v1/probe")
+    router = APIRouter(prefix="/api/v1/probe", dependencies=[Depends(may(Action.SIGN_IN_SELF))])
 
     @router.get("/who")
-    def who(principal: Viewer) -> str:
+    def who(principal: Annotated[Principal, Depends(may(Action.READ_FLEET))]) -> str:
         return principal.actor
 
     @router.get("/support")
-    def support(principal: Support) -> str:
+    def support(principal: Annotated[Principal, Depends(may(Action.LOCK))]) -> str:
         return principal.actor
 
     @router.get("/administrator")
-    def administrator(principal: Administrator) -> str:
+    def administrator(principal: Annotated[Principal, Depends(may(Action.CHANGE_POLICIES))]) -> str:
         return principal.actor
 
     @router.get("/numbers")
@@ -129,7 +129,7 @@ def test_problem_of_a_refusal(api):
         "type": "urn:tabane:problem:forbidden",
         "title": "Forbidden",
         "status": 403,
-        "detail": "this needs the role administrator; yours is support",
+        "detail": "the role support may not do this (policy.change)",
         "request_id": "abcd-1234",
     }
     assert answer.headers["x-request-id"] == "abcd-1234"
