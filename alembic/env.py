@@ -32,7 +32,7 @@ _PARTITION = re.compile(r"_(p\d{4}_\d\d|default)$")
 
 
 def _is_declared(_thing: Any, name: str | None, kind: str, reflected: bool, declared: Any) -> bool:
-    """Leave the parts of partitioned tables alone: a job makes and drops them (`mdm.commands.history`)."""
+    """Leave the parts of partitioned tables alone: jobs make and drop them (`mdm.months`)."""
     return not (kind == "table" and reflected and declared is None and _PARTITION.search(name or ""))
 
 

@@ -25,7 +25,7 @@ def keep(*, batch: int = BATCH, budget_s: float = _BUDGET_S) -> Counter[str]:
         with db.transaction() as session:
             done["made"] = len(history.make_parts(session))
         with db.transaction() as session:
-            done["dropped"] = len(history.drop_old(session, months=get_settings().history_months))
+            done["dropped"] = len(history.drop_old(session, keep=get_settings().history_months))
     except OperationalError as error:  # somebody reads a month for long: it goes another time, and rows have a place
         _log.warning("history_parts_busy", error=type(error.orig).__name__)
     until = time.monotonic() + budget_s
