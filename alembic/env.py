@@ -15,6 +15,7 @@ LOCK_TIMEOUT = "3s"
 ROOMS = (
     "mdm.audit",
     "mdm.auth",
+    "mdm.cellular",
     "mdm.commands",
     "mdm.devices",
     "mdm.limits",

@@ -1,0 +1,1 @@
+"""SIMs, what they use, and what the carriers say of them."""
