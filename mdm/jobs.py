@@ -31,6 +31,8 @@ class Job(StrEnum):
     """Renew identities, revoke replaced ones, drop expired tickets and sessions."""
     HISTORY = "history"
     """Move ended commands out of the way, make the months to come, drop the oldest."""
+    AUDIT = "audit"
+    """Verify what is new in the audit trail and sign a checkpoint."""
 
 
 QUEUES: dict[Job, str] = {
@@ -41,6 +43,7 @@ QUEUES: dict[Job, str] = {
     Job.VERIFY: "sync",
     Job.UPKEEP: "sweep",
     Job.HISTORY: "sweep",
+    Job.AUDIT: "sweep",
 }
 URGENT_QUEUE = "urgent"
 

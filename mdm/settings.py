@@ -70,6 +70,22 @@ class ThrottleSettings(_Section):
     """The month's data pool."""
 
 
+class AuditSettings(_Section):
+    """Where the audit trail has its witnesses outside the database (docs/audit.md)."""
+
+    witness_file: Path | None = None
+    """Each process appends a line here after it has committed events. Without it, events cut off the end of the trail
+    are noticed only against the last checkpoint."""
+    signing_key_file: Path | None = None
+    """PEM file with the Ed25519 private key of checkpoints; only the worker of the queue `sweep` needs it."""
+    public_keys_file: Path | None = None
+    """PEM file with the public keys of checkpoints, the former ones too."""
+    checkpoint_file: Path | None = None
+    """Checkpoints are appended here as well: on another system's disk, if there is one."""
+    checkpoint_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Another system that each checkpoint is posted to."""
+
+
 class Settings(BaseSettings):
     """The whole configuration; `TABANE_APPLE__APNS_URL` sets `apple.apns_url`, and so on."""
 
@@ -88,6 +104,7 @@ class Settings(BaseSettings):
     history_months: int = Field(default=13, ge=1, le=600)
     """Whole months for which ended commands and their steps are kept beside the present one; the audit trail stays."""
     apple: AppleSettings = AppleSettings()
+    audit: AuditSettings = AuditSettings()
     enrollment: EnrollmentSettings = EnrollmentSettings()
     throttle: ThrottleSettings = ThrottleSettings()
 

@@ -21,7 +21,7 @@ from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from mdm.settings import get_settings
 from profiles import drift, targets
-from workers import broker, dispatch, history, rollouts, sweep, upkeep
+from workers import auditing, broker, dispatch, history, rollouts, sweep, upkeep
 from workers.schedule import SCHEDULE
 
 _log = structlog.get_logger(__name__)
@@ -131,6 +131,12 @@ def keep_up() -> None:
 def keep_history() -> None:
     """Keep the hot table small and the months in order."""
     history.keep()
+
+
+@app.task(name=Job.AUDIT.value)  # type: ignore[untyped-decorator]
+def look_at_trail() -> None:
+    """Verify what is new in the audit trail and sign it."""
+    auditing.look()
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

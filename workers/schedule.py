@@ -22,5 +22,6 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "verify": _every(20, Job.VERIFY),
     "upkeep": _every(600, Job.UPKEEP),
     "history": _every(300, Job.HISTORY),
+    "audit": _every(300, Job.AUDIT),
 }
 """Beat's entries."""

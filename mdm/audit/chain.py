@@ -1,21 +1,21 @@
-"""Write and verify the hash chain of the audit trail. Inserts only; the database refuses anything else."""
+"""Write the audit trail: append events, chained and sealed. Inserts only; the database refuses anything else."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Row, text
 from sqlmodel import Session, col, select
 
-from mdm import clock
+from mdm import clock, vault
+from mdm.audit import witness
+from mdm.audit.events import GENESIS, Link, digest_of, seal_of
 from mdm.audit.models import AuditEvent
+from mdm.errors import Misconfigured
 
 _LOCK = 0x7461_6261_6E65_0001
 """The advisory lock that puts writers in line; held to the end of the transaction, so ids follow the chain."""
-_GENESIS = bytes(32)
 _BATCH = 5000
+SEAL_PURPOSE: Final = "audit.seal"
 
 
 class Actor(Protocol):
@@ -37,58 +37,61 @@ def record(
     """
     session.flush()
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    newest = select(AuditEvent.digest).order_by(col(AuditEvent.id).desc()).limit(1)
+    newest = select(AuditEvent.id, AuditEvent.digest, AuditEvent.sequence).order_by(col(AuditEvent.id).desc()).limit(1)
+    before = session.execute(newest).first()
+    key_id = vault.present_key()
     event = AuditEvent(
         at=clock.now(),
         actor=_storable(actor if isinstance(actor, str) else actor.actor)[:80],
         action=action,
         subject=_storable(subject)[:200],
         details=_storable(details or {}),
-        previous=session.exec(newest).first() or _GENESIS,
+        previous=before.digest if before else GENESIS,
         digest=b"",
+        sequence=_next_place(session, before),
+        key_id=key_id,
     )
     event.digest = digest_of(event)
+    event.mac = seal_of(seal_key(key_id), event.digest)
     session.add(event)
     session.flush()
+    witness.expect(session, event)
 
 
-def digest_of(event: AuditEvent | Row[Any]) -> bytes:
-    """Return SHA-256 over the previous digest and the event in canonical JSON (sorted keys, no spaces, UTC)."""
-    at: datetime = event.at
-    body = {
-        "at": at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "actor": event.actor,
-        "action": event.action,
-        "subject": event.subject,
-        "details": event.details,
-    }
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return hashlib.sha256(event.previous + canonical).digest()
+def seal_key(key_id: str) -> bytes:
+    """Return the key of seals; it is not in the database."""
+    key = vault.derived_key(SEAL_PURPOSE, key_id)
+    if key is None:
+        raise Misconfigured("the secret key file does not hold the key of the audit trail")
+    return key
 
 
-def verify(session: Session) -> int | None:
-    """Walk the whole chain; return the id of the first event that does not follow from the one before, or None.
+def _next_place(session: Session, before: Row[Any] | None) -> int:
+    if before is None:
+        return 1
+    if before.sequence is not None:
+        return int(before.sequence) + 1
+    # An event of the former version is the newest, which numbers none: count on from the last one that has a number.
+    statement = text(
+        "SELECT 1 + count(*) + coalesce((SELECT max(sequence) FROM audit_event), 0) FROM audit_event"
+        " WHERE id > coalesce((SELECT max(id) FROM audit_event WHERE sequence IS NOT NULL), 0)"
+    )
+    return int(session.execute(statement).scalar_one())
 
-    A change, a removal or an insertion anywhere shows at its place or right after it. Cutting off the newest events
-    shows only against a `head` that was kept elsewhere.
-    """
-    previous = _GENESIS
-    for event in _all_events(session):
-        if event.previous != previous or digest_of(event) != event.digest:
-            return int(event.id)
-        previous = event.digest
-    return None
+
+def count(session: Session) -> int:
+    """Return how many events there are."""
+    return int(session.execute(text("SELECT count(*) FROM audit_event")).scalar_one())
 
 
-def head(session: Session) -> tuple[int, bytes]:
-    """Return how many events there are and the newest digest: what to keep elsewhere as a witness."""
-    count = session.execute(text("SELECT count(*) FROM audit_event")).scalar_one()
-    newest = session.exec(select(AuditEvent.digest).order_by(col(AuditEvent.id).desc()).limit(1)).first()
-    return int(count), newest or _GENESIS
+def is_unsealed(session: Session) -> bool:
+    """Say whether the newest event has no seal, because the former version wrote it."""
+    newest = session.execute(select(AuditEvent.sequence).order_by(col(AuditEvent.id).desc()).limit(1)).first()
+    return newest is not None and newest.sequence is None
 
 
 def contains(session: Session, digest: str) -> bool:
-    """Say whether an event with this digest (hexadecimal) is in the trail: what a kept `head` is compared with."""
+    """Say whether an event with this digest (hexadecimal) is in the trail: what a kept head is compared with."""
     try:
         wanted = bytes.fromhex(digest)
     except ValueError:
@@ -96,8 +99,8 @@ def contains(session: Session, digest: str) -> bool:
     return session.exec(select(AuditEvent.id).where(AuditEvent.digest == wanted)).first() is not None
 
 
-def _all_events(session: Session) -> Iterator[Row[Any]]:
-    after = 0
+def walk(session: Session, *, after: int = 0, upto: int | None = None) -> Iterator[Link]:
+    """Yield events in the order of the trail, a few thousand in memory at a time; `after` and `upto` are ids."""
     while True:
         statement = (
             select(*AuditEvent.__table__.columns)  # type: ignore[attr-defined]  # SQLModel hides the table
@@ -105,11 +108,13 @@ def _all_events(session: Session) -> Iterator[Row[Any]]:
             .order_by(col(AuditEvent.id))
             .limit(_BATCH)
         )
-        batch = session.execute(statement).all()
-        yield from batch
+        if upto is not None:
+            statement = statement.where(col(AuditEvent.id) <= upto)
+        batch = session.execute(statement).mappings().all()
+        yield from (Link(**row) for row in batch)
         if len(batch) < _BATCH:
             return
-        after = batch[-1].id
+        after = batch[-1]["id"]
 
 
 def _storable(value: Any) -> Any:

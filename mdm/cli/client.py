@@ -101,6 +101,17 @@ class Client:
         """Read bytes that are not JSON, such as a profile or an export."""
         return self._send("GET", path, params=_given(params)).content
 
+    def pieces(self, path: str, **params: Any) -> Iterator[bytes]:
+        """Read a long answer piece by piece, however long it is."""
+        try:
+            with self._http.stream("GET", path, params=_given(params)) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    fail(_sentence(answer))
+                yield from answer.iter_bytes()
+        except httpx2.HTTPError as error:
+            fail(f"{self._url} broke off: {error}")
+
     def each(self, path: str, **params: Any) -> Iterator[dict[str, Any]]:
         """Yield every item of a paged list, page after page."""
         cursor: str | None = None

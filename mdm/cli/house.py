@@ -10,6 +10,7 @@ from mdm.cli.client import credentials_file
 from mdm.errors import Misconfigured
 
 _KEPT = ("DATABASE_URL", "REDIS_URL", "TABANE_SECRET_KEY_FILE")
+_AUDIT = "TABANE_AUDIT__"
 
 
 def _file() -> Path:
@@ -25,7 +26,8 @@ def announced() -> Iterator[None]:
     fresh = file.with_suffix(f".{os.getpid()}")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-        json.dump({"pid": os.getpid(), **{name: os.environ[name] for name in _KEPT}}, stream)
+        names = (*_KEPT, *(name for name in os.environ if name.startswith(_AUDIT)))
+        json.dump({"pid": os.getpid(), **{name: os.environ[name] for name in names}}, stream)
     fresh.replace(file)
     try:
         yield
@@ -42,6 +44,7 @@ def move_in() -> None:
     try:
         kept = json.loads(_file().read_text())
         os.kill(int(kept["pid"]), 0)
-        os.environ.update({name: str(kept[name]) for name in _KEPT if name not in os.environ})
+        names = {*_KEPT, *(name for name in kept if name.startswith(_AUDIT))}
+        os.environ.update({name: str(kept[name]) for name in names if name not in os.environ})
     except (OSError, ValueError, KeyError, TypeError):
         raise Misconfigured("set DATABASE_URL, or run this beside `tabane up` on the same machine") from None

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 from sqlmodel import Session, select
 
 from mdm import db, vault
-from mdm.audit import chain
+from mdm.audit import chain, signing
 from mdm.auth import Role, Scope, credentials
 from mdm.auth.models import Operator
 from mdm.cli.client import credentials_file, save_credentials
+from mdm.embedded.folder import make_folder
 from mdm.errors import Misconfigured
 from mdm.operators import accounts
 
@@ -52,6 +53,21 @@ def keep(file: Path, content: str) -> Path:
 def secret_key(folder: Path) -> Path:
     """Return the file with the key of what is sealed in this folder's database; made with the folder."""
     return keep(folder / "secret.key", vault.new_key_line())
+
+
+def audit_files(folder: Path) -> dict[str, str]:
+    """Return the settings of the audit trail's witnesses in this folder; the key that signs is made with it."""
+    own = folder / "audit"
+    make_folder(own, mode=0o700)
+    private, public = own / "signing.key", own / "signing.pub"
+    if not private.exists():
+        signing.make(private, public)
+    return {
+        "TABANE_AUDIT__SIGNING_KEY_FILE": str(private),
+        "TABANE_AUDIT__PUBLIC_KEYS_FILE": str(public),
+        "TABANE_AUDIT__WITNESS_FILE": str(own / "witness.jsonl"),
+        "TABANE_AUDIT__CHECKPOINT_FILE": str(own / "checkpoints.jsonl"),
+    }
 
 
 def fresh_password() -> str:

@@ -134,6 +134,7 @@ def _settings(plan: Plan, demo: Demo | None) -> dict[str, str]:
         "TABANE_SECRET_KEY_FILE": str(keep.secret_key(plan.folder)),
         "TABANE_PUBLIC_URL": plan.door_url,
         "TABANE_OPERATOR_URL": plan.url,
+        **keep.audit_files(plan.folder),
     }
     if demo is not None:
         return own | demo.settings()

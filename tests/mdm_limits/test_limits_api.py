@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from mdm.audit import chain
+from mdm.audit import inspection
 from mdm.auth import Role
 from mdm.limits import limits
 from mdm.limits.values import Name
@@ -127,7 +127,7 @@ def test_setting_is_on_record_and_cannot_be_undone_in_sql(api, session):
     acts = session.execute(text("SELECT actor, action, subject, details FROM audit_event")).all()
     details = {"value": {"per_s": "7.0", "burst": 300}, "before": {"per_s": "150.0", "burst": 300}}
     assert acts == [("operator:boss", "limit.set", "limit:fleet", details)]
-    assert chain.verify(session) is None
+    assert inspection.verify(session).intact
     for change in ("UPDATE throttle_limit SET reason = ''", "DELETE FROM throttle_limit"):
         with pytest.raises(DBAPIError, match="append-only"):
             session.execute(text(change))

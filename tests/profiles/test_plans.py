@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from mdm.audit import chain
+from mdm.audit import inspection
 from mdm.errors import Conflict, Invalid
 from profiles import contents, drafts, plans, policies, rollouts, targets
 from profiles.consequences import Severity
@@ -120,7 +120,7 @@ def test_a_harm_stops_until_it_is_overridden_with_a_reason_on_record(district, s
     rollouts.start(session, district.principal, policy="district", target="fleet")
     details = session.execute(text("SELECT details FROM audit_event WHERE action = 'policy.override'")).scalar_one()
     assert details == {"codes": ["sign-in-blocked"], "reason": "a test of the sign-in page"}
-    assert chain.verify(session) is None
+    assert inspection.verify(session).intact
 
 
 def test_an_old_harm_does_not_stop_a_new_change(district, session):
