@@ -21,6 +21,7 @@ ROOMS = (
     "mdm.limits",
     "mdm.organization",
     "mdm.safeguards",
+    "mdm.support",
     "enrollment",
     "profiles",
 )

@@ -32,6 +32,8 @@ from mdm.operators import endpoints as operators
 from mdm.organization import calendar_endpoints as calendars
 from mdm.organization import endpoints as organization
 from mdm.settings import get_settings
+from mdm.support import act_endpoints as case_acts
+from mdm.support import endpoints as cases
 from profiles import endpoints as profiles
 
 _OPERATOR_BODY_BYTES = 1024 * 1024
@@ -48,6 +50,8 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     enrollment.router,
     profiles.router,
     commands.router,
+    cases.router,
+    case_acts.router,
 )
 """One line per room, in the order of the document."""
 OPEN_ROUTES = frozenset(

@@ -71,10 +71,14 @@ class Action(StrEnum):
     MANAGE_ORGANIZATIONS = "organization.manage"
     READ_AUDIT = "audit.read"
     READ_CASES = "case.read"
+    WORK_CASES = "case.work"
+    """Open, note and close cases; the kind's own right (loss or repair) is asked too."""
     WORK_LOSS = "case.loss"
     """Open and work on cases of lost, stolen and late tablets."""
     WORK_REPAIR = "case.repair"
     """Open and work on cases of broken tablets."""
+    SET_DESK = "desk.set"
+    """Deadlines of cases, and what a locked tablet shows."""
     READ_CHECKS = "check.read"
     RUN_CHECKS = "check.run"
     """Plan and close whereabouts checks (R-19)."""
@@ -149,8 +153,10 @@ RIGHTS: Final[Mapping[Action, Right]] = {
     Action.MANAGE_ORGANIZATIONS: Right(_BOARD, Safety.B, person=True),
     Action.READ_AUDIT: Right(_BOARD | {Role.AUDITOR}),
     Action.READ_CASES: Right(_LOSS | _REPAIR | {Role.AUDITOR, Role.SUPERVISION}),
+    Action.WORK_CASES: Right(_LOSS | _REPAIR),
     Action.WORK_LOSS: Right(_LOSS, Safety.B),
     Action.WORK_REPAIR: Right(_REPAIR, Safety.B),
+    Action.SET_DESK: Right(_BOARD),
     Action.READ_CHECKS: Right(_STAFF | {Role.LOSS_DESK, Role.SCHOOL}),
     Action.RUN_CHECKS: Right(_DESK),
     Action.CONFIRM_TABLET: Right(_DESK | {Role.OPERATION, Role.SCHOOL}),
