@@ -31,6 +31,7 @@ from mdm.limits import endpoints as limits
 from mdm.operators import endpoints as operators
 from mdm.organization import calendar_endpoints as calendars
 from mdm.organization import endpoints as organization
+from mdm.safeguards import key_endpoints as keys
 from mdm.settings import get_settings
 from mdm.support import act_endpoints as case_acts
 from mdm.support import endpoints as cases
@@ -52,6 +53,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     commands.router,
     cases.router,
     case_acts.router,
+    keys.router,
 )
 """One line per room, in the order of the document."""
 OPEN_ROUTES = frozenset(

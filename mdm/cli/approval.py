@@ -1,10 +1,15 @@
-"""`tabane approval`: decide, as a second person, on what cannot be undone. Needs a sign-in; a token will not do."""
+"""`tabane approval`: decide, as a second person, on what cannot be undone. Needs a sign-in and a key, never a token."""
 
+import json
 from typing import Annotated, Any
 
 import typer
 
-from mdm.cli.client import connected, show_json
+from mdm.cli import keyfile
+from mdm.cli.client import Client, connected, fail, show_json
+from mdm.cli.key import PassphraseFile
+from mdm.cli.login import read_password
+from mdm.safeguards import signing
 
 app = typer.Typer(no_args_is_help=True, help="Decisions of a second person.")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -32,22 +37,69 @@ def _print_line(approval: dict[str, Any]) -> None:
     print(f"    asked by {approval['requested_by']}: {approval['reason']} (until {approval['expires_at'][:16]}Z)")
 
 
-def _decide(approval_id: str, verb: str, *, as_json: bool) -> None:
-    with connected() as api:
-        approval = api.post(f"/api/v1/approvals/{approval_id}/{verb}")
-    if as_json:
-        show_json(approval)
-    else:
-        _print_line(approval)
-
-
 @app.command()
-def approve(approval_id: str, *, as_json: _Json = False) -> None:
-    """Approve somebody else's request; what was asked for is done at once."""
-    _decide(approval_id, "approve", as_json=as_json)
+def approve(
+    approval_id: str,
+    *,
+    urgent: Annotated[bool, typer.Option("--urgent", help="Without the waiting time.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+    passphrase_file: PassphraseFile = None,
+    as_json: _Json = False,
+) -> None:
+    """Approve somebody else's request, signed with the key on this machine (`tabane key new`).
+
+    What is signed is made here, of what is shown here: a server that shows one thing gets no signature for another.
+    """
+    with connected() as api:
+        me = api.get("/api/v1/session")["name"]
+        key_id = _own_key(api)
+        request = api.get(f"/api/v1/approvals/{approval_id}")
+        if not yes:
+            _print_all(request)
+            typer.confirm("Sign this?", abort=True, err=True)
+        key = keyfile.unlock(read_password(passphrase_file, prompt="Passphrase of the approver key"))
+        digest = signing.digest(
+            request["action"],
+            request["subject"],
+            reason=request["reason"],
+            requested_by=request["requested_by_id"],
+            expires_at=request["expires_at"],
+        )
+        signature = key.sign(signing.challenge(digest, approver=me, urgent=urgent))
+        body = {"key": key_id, "urgent": urgent, "signature": signing.encoded(signature)}
+        approval = api.post(f"/api/v1/approvals/{approval_id}/approve", body)
+    _show(approval, as_json=as_json)
+
+
+def _own_key(api: Client) -> int:
+    """Return the number under which the server knows the key on this machine."""
+    own = signing.fingerprint(keyfile.public_key())
+    found = [int(each["id"]) for each in api.get("/api/v1/keys")["items"] if each["fingerprint"] == own]
+    if not found:
+        fail("the key on this machine is not registered for this account: make one with `tabane key new`")
+    return found[0]
+
+
+def _print_all(approval: dict[str, Any]) -> None:
+    """Show on standard error everything that the signature covers; as JSON, which no text in it can break out of."""
+    reason = json.dumps(approval["reason"], ensure_ascii=False)
+    lines = [f"{approval['action']}, asked by {approval['requested_by']}: {reason}"]
+    lines += [f"  {json.dumps(each, ensure_ascii=False, sort_keys=True)}" for each in approval["subject"]["devices"]]
+    rest = {name: value for name, value in approval["subject"].items() if name != "devices"}
+    lines.append(f"  {json.dumps(rest, ensure_ascii=False, sort_keys=True)}")
+    typer.echo("\n".join(lines), err=True)
 
 
 @app.command()
 def reject(approval_id: str, *, as_json: _Json = False) -> None:
     """Refuse somebody else's request, or withdraw one's own."""
-    _decide(approval_id, "reject", as_json=as_json)
+    with connected() as api:
+        approval = api.post(f"/api/v1/approvals/{approval_id}/reject")
+    _show(approval, as_json=as_json)
+
+
+def _show(approval: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(approval)
+    else:
+        _print_line(approval)

@@ -13,10 +13,11 @@ from mdm.commands.queue import subject_of
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus
 from mdm.errors import Conflict
 from mdm.safeguards import approvals
+from mdm.safeguards.approvals import Consent
 from mdm.safeguards.models import Approval
 
 
-def approve(session: Session, principal: Principal, approval_id: UUID) -> Approval:
+def approve(session: Session, principal: Principal, approval_id: UUID, consent: Consent) -> Approval:
     """Approve as a second person and let the command leave, once. Raises what `approvals.approve` raises.
 
     The subject is read again under a lock: another tablet, other arguments or a new enrolment void the request.
@@ -24,7 +25,7 @@ def approve(session: Session, principal: Principal, approval_id: UUID) -> Approv
     approval = approvals.find(session, principal.scope, approval_id, locked=True)
     approvals.must_be_pending(approval)
     present = _present_subject(session, approval_id)
-    approval = approvals.approve(session, principal, approval_id, present=present)
+    approval = approvals.approve(session, principal, approval_id, present=present, consent=consent)
     released = transitions.release(session, approval_id)
     if len(released) != 1:
         raise Conflict("the command of this request is over")

@@ -76,14 +76,20 @@ class ApprovalLine(BaseModel):
     action: str = Field(examples=["command.wipe"])
     devices: list[dict[str, Any]]
     command: dict[str, Any] | None
+    subject: dict[str, Any] = Field(description="All of what would be done; part of what is signed.")
     reason: str
     state: ApprovalState
     requested_by: str
+    requested_by_id: int
     requested_at: datetime
     expires_at: datetime
     decided_by: str | None
     decided_at: datetime | None
-    digest: str = Field(description="SHA-256 over action and subject: what is approved is what runs.")
+    urgent: bool = Field(description="Whoever approved wants no waiting time.")
+    executed_at: datetime | None = Field(description="When it was let go.")
+    digest: str = Field(
+        description="SHA-256 over action, subject, reason, requester and end: what is approved is what runs."
+    )
 
 
 def command_lines(
@@ -161,10 +167,11 @@ def approval_lines(session: Session, approvals: Sequence[Approval]) -> list[Appr
     names: dict[int, str] = {row[0]: row[1] for row in rows}
     return [
         ApprovalLine(
-            **each.model_dump(exclude={"subject", "digest", "requested_by", "decided_by"}, warnings=False),
+            **each.model_dump(exclude={"digest", "requested_by", "decided_by", "key_id", "signature"}, warnings=False),
             devices=each.subject.get("devices", []),
             command=each.subject.get("command"),
             requested_by=names[each.requested_by],
+            requested_by_id=each.requested_by,
             decided_by=names.get(each.decided_by or 0),
             digest=each.digest.hex(),
         )

@@ -1,11 +1,11 @@
 """Approvals by a second person: request, decide, expire. Knows no command; what an approval sets free is its caller's.
 
-One approval is one execution. Its digest binds the decision to the exact subject: editing voids it.
+One approval is one execution. Its digest binds the decision to exactly what was asked for, and whoever approves signs
+it with a key that the host has pinned: editing voids both.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,9 @@ from mdm.audit import chain
 from mdm.auth import SCOPE_SQL, Action, Principal, Scope
 from mdm.auth.models import Operator
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
-from mdm.safeguards.models import Approval, ApprovalState
+from mdm.safeguards import keys, signing
+from mdm.safeguards.models import Approval, ApprovalState, KeyKind
+from mdm.safeguards.signing import Signature
 
 LIFETIME = timedelta(hours=24)
 _IN_SCOPE = text(
@@ -41,10 +43,13 @@ class SelfApproval(Forbidden):
     slug = "self-approval"
 
 
-def digest(action: str, subject: Mapping[str, Any]) -> bytes:
-    """Return SHA-256 over the action and the subject in canonical JSON: what was approved is what runs."""
-    canonical = json.dumps([action, subject], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).digest()
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A second person's signature under a request: by which of their keys, and whether it need not wait."""
+
+    key_id: int
+    signature: Signature
+    urgent: bool = False
 
 
 def request(
@@ -62,13 +67,14 @@ def request(
     approval = Approval(
         action=action,
         subject=dict(subject),
-        digest=digest(action, subject),
+        digest=b"",
         reason=reason.strip()[:400],
         state=ApprovalState.PENDING,
         requested_by=principal.id,
         requested_at=clock.now(),
         expires_at=clock.now() + LIFETIME,
     )
+    approval.digest = digest_of(approval)
     session.add(approval)
     session.flush()
     session.refresh(approval)
@@ -105,11 +111,24 @@ def visible(
     return list(session.exec(statement.order_by(col(Approval.id).desc()).limit(limit)))
 
 
-def approve(session: Session, principal: Principal, approval_id: UUID, *, present: Mapping[str, Any]) -> Approval:
+def digest_of(approval: Approval, subject: Mapping[str, Any] | None = None) -> bytes:
+    """Return the digest of a request as its row stands now, or as it would be of another subject."""
+    return signing.digest(
+        approval.action,
+        approval.subject if subject is None else subject,
+        reason=approval.reason,
+        requested_by=approval.requested_by,
+        expires_at=approval.expires_at,
+    )
+
+
+def approve(
+    session: Session, principal: Principal, approval_id: UUID, *, present: Mapping[str, Any], consent: Consent
+) -> Approval:
     """Approve as a second person; `present` is the subject as it stands now, and must be what was requested.
 
     Raises `NotFound` outside scope, `Forbidden` for tokens and without the right, `SelfApproval`, `Conflict` when it is
-    decided, expired or its requester disabled since, `SubjectChanged`.
+    decided, expired or its requester disabled since, `SubjectChanged`, `NotPinned`, `NotProved`.
     """
     principal.must(Action.APPROVE)
     approval = find(session, principal.scope, approval_id, locked=True)
@@ -119,9 +138,22 @@ def approve(session: Session, principal: Principal, approval_id: UUID, *, presen
     requester = session.get_one(Operator, approval.requested_by)
     if requester.disabled_at is not None:
         raise Conflict("whoever asked for this may no longer sign in; let somebody else ask again")
-    if not digest(approval.action, approval.subject) == approval.digest == digest(approval.action, present):
+    if not digest_of(approval) == approval.digest == digest_of(approval, present):
         raise SubjectChanged("what was asked for has changed since; cancel it and ask again")
+    _sign(session, principal, approval, consent)
     return _decide(session, principal, approval, ApprovalState.APPROVED, "approval.approve")
+
+
+def _sign(session: Session, principal: Principal, approval: Approval, consent: Consent) -> None:
+    key = keys.usable(session, principal.id, consent.key_id)
+    signed = signing.challenge(approval.digest, approver=principal.name, urgent=consent.urgent)
+    key.sign_count = signing.verify(
+        signing.Key(KeyKind(key.kind), key.public_key, key.sign_count), signed, consent.signature
+    )
+    session.add(key)
+    approval.urgent = consent.urgent
+    approval.key_id = key.id
+    approval.signature = consent.signature.stored()
 
 
 def reject(session: Session, principal: Principal, approval_id: UUID) -> Approval:
@@ -180,5 +212,7 @@ def _decide(session: Session, principal: Principal, approval: Approval, state: A
     session.add(approval)
     session.flush()
     details = {"action": approval.action, "digest": approval.digest, "requested_by": approval.requested_by}
+    if approval.key_id is not None:
+        details |= {"key": approval.key_id, "urgent": approval.urgent}
     chain.record(session, principal, action, f"approval:{approval.id}", details)
     return approval

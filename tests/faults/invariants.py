@@ -5,6 +5,7 @@ Each returns its violations with what is needed to look further: ids and states,
 missing: there are none yet.
 """
 
+import base64
 import hashlib
 import json
 from collections import Counter
@@ -15,10 +16,13 @@ from typing import Final
 from uuid import UUID
 
 import psycopg
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from mdm.auth.rights import Safety
 from mdm.commands.kinds import safety_of
 from simulator.tablets.journal import Event
+from tests import signer
 from tests.faults.witness import COMMANDS, Limit, Witness, states
 
 _LATE: Final = "the tablet had done it all the same"
@@ -145,8 +149,10 @@ def nobody_wiped_alone(connection: psycopg.Connection, seen: Witness) -> list[Vi
     executed = seen.executed()
     rows = connection.execute(
         "SELECT c.id, c.kind, c.state, c.arguments, c.epoch, c.device_id, c.delivered_at, a.state, a.action, a.subject,"
-        " a.digest, a.requested_by, a.decided_by, a.decided_at, a.expires_at"
-        f" FROM {COMMANDS} LEFT JOIN approval a ON a.id = c.approval_id"
+        " a.digest, a.requested_by, a.decided_by, a.decided_at, a.expires_at, a.reason, a.urgent, a.signature,"
+        " k.public_key, o.name"
+        f" FROM {COMMANDS} LEFT JOIN approval a ON a.id = c.approval_id LEFT JOIN operator o ON o.id = a.decided_by"
+        " LEFT JOIN approver_key k ON k.id = a.key_id AND k.operator_id = a.decided_by AND k.pinned_at IS NOT NULL"
     ).fetchall()
     found = []
     for row in rows:
@@ -155,15 +161,17 @@ def nobody_wiped_alone(connection: psycopg.Connection, seen: Witness) -> list[Vi
             continue
         if state in ("held", *_DROPPED) and delivered_at is None and each not in executed:
             continue
-        action, subject, digest, requested_by, decided_by, decided_at, expires_at = row[8:]
+        action, subject, digest, requested_by, decided_by, decided_at, expires_at, reason, *signed = row[8:]
         if decided != "approved" or decided_by is None or decided_by == requested_by:
             found.append(f"{kind} {each} is {state} with an approval that is {decided or 'missing'}")
-        elif bytes(digest) != _digest([action, subject]):
+        elif bytes(digest) != signer.digest(action, subject, reason, requested_by, expires_at):
             found.append(f"{kind} {each}: what was approved was changed afterwards")
         elif subject["command"] != {"id": str(each), "kind": kind, "arguments": arguments, "epoch": epoch}:
             found.append(f"{kind} {each}: something else was approved")
         elif [one["id"] for one in subject["devices"]] != [device] or decided_at > expires_at:
             found.append(f"{kind} {each}: approved for another tablet, or too late")
+        elif not _is_signed(bytes(digest), *signed):
+            found.append(f"{kind} {each}: the second person did not sign that")
         elif delivered_at is not None and delivered_at < decided_at:
             found.append(f"{kind} {each} was handed over before it was approved")
     known = {row[0] for row in rows}
@@ -171,8 +179,16 @@ def nobody_wiped_alone(connection: psycopg.Connection, seen: Witness) -> list[Vi
     return _all(6, [*found, *(f"a tablet was erased by {each}, which is on no record" for each in erased - known)])
 
 
-def _digest(value: object) -> bytes:
-    return hashlib.sha256(_canonical(value)).digest()
+def _is_signed(digest: bytes, urgent: bool, signature: dict[str, str] | None, key: bytes | None, name: str) -> bool:
+    """Say whether a pinned key (software: those of the suite are) of the one who decided signed exactly this."""
+    if key is None or signature is None:
+        return False
+    try:
+        given = base64.urlsafe_b64decode(signature["signature"] + "==")
+        Ed25519PublicKey.from_public_bytes(key).verify(given, signer.challenge(digest, name, urgent=urgent))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _canonical(value: object) -> bytes:

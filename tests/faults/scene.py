@@ -34,6 +34,7 @@ from tests.faults import witness
 from tests.faults.house import House, Late, migrate, settings_of, until
 from tests.faults.invariants import Violation, check_all
 from tests.faults.witness import Accepted, Limit, Witness
+from tests.signer import Signer
 
 T = TypeVar("T")
 PASSWORD = "an invented password 7"
@@ -105,6 +106,7 @@ class Scene:
         house.start()
         assert [one.wait(60) for one in adding] == [0, 0], house.tails()
         self.clients = [self._signed_in(name) for name in ("first", "second")]
+        self.signer = Signer("second").pinned(house.postgres.url)
 
     def _signed_in(self, name: str) -> httpx2.Client:
         http = httpx2.Client(base_url=f"{self.house.web_url}/api/v1", timeout=30)
@@ -168,7 +170,7 @@ class Scene:
             pending = self.clients[1].get("/approvals", params={"state": "pending"})
             if pending.is_success:
                 for each in pending.json()["items"]:
-                    self.clients[1].post(f"/approvals/{each['id']}/approve")
+                    self.clients[1].post(f"/approvals/{each['id']}/approve", json=self.signer.consent(each))
                 return not pending.json()["items"]
         return False
 

@@ -13,6 +13,7 @@ from simulator.clouds.apns import Entry as Push
 from simulator.tablets.journal import Event, Journal
 from tests.faults.invariants import ALWAYS, AT_REST, check_all, excess
 from tests.faults.witness import Accepted, Limit, Witness, audit_head, states, watch_leases
+from tests.signer import Signer
 
 SERIALS = ("PLANT1", "PLANT2", "PLANT3")
 PATHS = {
@@ -35,6 +36,7 @@ class Ledger:
         self.journals = {serial: Journal(serial) for serial in SERIALS}
         self.accepted = []
         self.commands = {state: self.command(serial, state) for serial, state in zip(SERIALS, PATHS, strict=True)}
+        self.signer = Signer("second").pinned_by(connection)
         self.wipe = self._approved_wipe("PLANT3")
         self.audit("first")
         self.audit("second")
@@ -102,18 +104,14 @@ class Ledger:
         wipe = self.command(serial, "held", "wipe")
         command = {"id": str(wipe), "kind": "wipe", "arguments": {}, "epoch": 1}
         subject = {"command": command, "devices": [{"id": self.devices[serial], "serial": serial}]}
-        digest = hashlib.sha256(canonical(["command.wipe", subject])).digest()
-        (approval,) = self.sql(
-            "INSERT INTO approval (action, subject, digest, reason, state, requested_by, expires_at, decided_by,"
-            " decided_at) VALUES ('command.wipe', %s, %s, '-', 'approved', %s, now() + interval '1 day', %s, now())"
-            " RETURNING id",
-            (json.dumps(subject), digest, *self.operators),
-        ).fetchone()
-        self.sql(
-            "UPDATE command SET state = 'done', approval_id = %s, delivered_at = now() WHERE id = %s", (approval, wipe)
-        )
-        for said in ("queued", "sent", "delivered", "done"):
-            self.event(wipe, said)
+        ask = "INSERT INTO approval (action, subject, digest, reason, requested_by, expires_at)"
+        ask += " VALUES ('command.wipe', %s, '', '-', %s, now() + interval '1 day') RETURNING id"
+        (approval,) = self.sql(ask, (json.dumps(subject), self.operators[0])).fetchone()
+        self.sql("UPDATE command SET approval_id = %s WHERE id = %s", (approval, wipe))
+        self.signer.approve_row(self.connection, approval)
+        for state in ("queued", "sent", "delivered", "done"):
+            self.sql("UPDATE command SET state = %s, delivered_at = now() WHERE id = %s", (state, wipe))
+            self.event(wipe, state)
         self.executes(serial, wipe, kind="EraseDevice")
         return wipe
 
@@ -235,6 +233,10 @@ def a_wipe_that_one_person_approved(ledger):
     ledger.force("UPDATE approval SET decided_by = requested_by")
 
 
+def a_wipe_that_the_second_person_did_not_sign(ledger):
+    ledger.force("UPDATE approval SET urgent = false")  # which is part of what is signed
+
+
 def a_wipe_whose_approval_was_changed(ledger):
     ledger.force("UPDATE approval SET subject = jsonb_set(subject, '{command,arguments}', '{\"x\": 1}')")
 
@@ -326,6 +328,7 @@ PLANTS = {
     6: (
         a_wipe_without_approval,
         a_wipe_that_one_person_approved,
+        a_wipe_that_the_second_person_did_not_sign,
         a_wipe_whose_approval_was_changed,
         a_wipe_of_an_unknown_kind,
         a_wipe_out_of_nowhere,

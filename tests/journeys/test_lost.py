@@ -46,13 +46,15 @@ def test_a_wipe_leaves_only_with_a_second_persons_approval(district: District):
     wipe = district.order(tablet, "wipe")
     assert district.state(wipe) == "held"
     approval = approval_of(district, wipe)
-    district.first.ask("POST", f"/approvals/{approval}/approve", expect=403)
+    request = district.first.ask("GET", f"/approvals/{approval}")
+    consent = district.signer.consent(request)
+    district.first.ask("POST", f"/approvals/{approval}/approve", json=consent, expect=403)
     # Whatever wakes the tablet meanwhile, the wipe is not handed over.
     district.until_state(district.order(tablet, "lost_mode_on", message="Please return me"), "done")
     district.town.do(tablet.check_in())
     assert district.state(wipe) == "held"
     assert "EraseDevice" not in tablet.journal.executed()
-    district.second.ask("POST", f"/approvals/{approval}/approve")
+    district.approve(wipe)
     district.until(lambda: tablet.device.wipes == 1, "wiped")
     district.until_state(wipe, "done")
     assert tablet.status is Status.REMOVED
@@ -77,7 +79,7 @@ def test_a_tablet_wiped_and_enrolled_again_is_not_wiped_twice(district: District
     wipe = district.order(tablet, "wipe")
     # The line drops whatever is said on it: the wipe is carried out, and nobody hears of it.
     tablet.behaviour = Behaviour(lost_reply=1, returns_after_s=None)
-    district.second.ask("POST", f"/approvals/{approval_of(district, wipe)}/approve")
+    district.approve(wipe)
     district.until(lambda: tablet.device.wipes == 1, "wiped")
     assert district.state(wipe) != "done"
     tablet.behaviour = Behaviour(returns_after_s=0.3)

@@ -16,8 +16,8 @@ from mdm.commands.kinds import Kind
 from mdm.devices.models import Device
 
 OWN = {("/api/v1/session", "delete"), ("/api/v1/session/password", "put"), ("/api/v1/tokens", "post")}
-OWN |= {("/api/v1/tokens/{key}", "delete")}
-"""What every operator may change: the own session, password and tokens."""
+OWN |= {("/api/v1/tokens/{key}", "delete"), ("/api/v1/keys/{key_id}", "delete")}
+"""What every operator may change: the own session, password, tokens and keys."""
 PURE = {("/api/v1/policies/validate", "post")}
 """Changes nothing, though it takes a body."""
 

@@ -246,13 +246,21 @@ class District:
             )
             for name in ("first", "second")
         ]
+        key = self.one(
+            "INSERT INTO approver_key (operator_id, kind, public_key, label, pinned_at)"
+            " VALUES (%s, 'software', '', 'test', now()) ON CONFLICT (public_key) DO UPDATE SET label = 'test'"
+            " RETURNING id",
+            people[1],
+        )
         approval = self.one(
-            "INSERT INTO approval (action, subject, digest, reason, state, requested_by, expires_at, decided_by)"
-            " SELECT 'command.wipe', jsonb_build_object("
+            "INSERT INTO approval (action, subject, digest, reason, state, requested_by, expires_at, decided_by,"
+            " key_id, signature) SELECT 'command.wipe', jsonb_build_object("
             " 'command', jsonb_build_object('id', id::text, 'kind', kind, 'arguments', arguments, 'epoch', epoch),"
             " 'devices', jsonb_build_array(jsonb_build_object('id', device_id))),"
-            " '', 'test', 'approved', %s, now() + interval '1 day', %s FROM command WHERE id = %s RETURNING id",
+            " '', 'test', 'approved', %s, now() + interval '1 day', %s, %s, '{}' FROM command WHERE id = %s"
+            " RETURNING id",
             *people,
+            key,
             command_id,
         )
         self.connection.execute(

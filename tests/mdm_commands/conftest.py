@@ -13,6 +13,8 @@ from mdm.auth import Role, Scope, credentials
 from mdm.auth.models import Operator
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus
 from mdm.organization.models import School
+from mdm.settings import get_settings
+from tests.signer import Signer
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Api:
     def __init__(self, client: TestClient, name: str) -> None:
         self.client = client
         self.name = name
+        self.signer = Signer(name)
 
     def get(self, path: str, **params):
         return self.client.get(f"/api/v1{path}", params=params)
@@ -72,6 +75,15 @@ class Api:
         answer = self.ask(device_id, "wipe", reason="stolen")
         assert answer.status_code == 202, answer.text
         return answer.json()
+
+    def approve(self, approval_id: str, *, urgent: bool = True, **changes):
+        """Sign a request as it is shown, and send that; `changes` to the body."""
+        if not self.signer.id:
+            self.signer.pinned(get_settings().database_url)
+        shown = self.get(f"/approvals/{approval_id}")
+        nothing = {"key": self.signer.id, "signature": "AA"}
+        body = self.signer.consent(shown.json(), urgent=urgent) if shown.status_code == 200 else nothing
+        return self.post(f"/approvals/{approval_id}/approve", body | changes)
 
     def state(self, command_id: str) -> str:
         return self.get(f"/commands/{command_id}").json()["state"]

@@ -31,7 +31,7 @@ def test_a_wipe_is_held_until_a_second_person_approves(district, hana, jiro, sql
     assert waiting["id"] == placed["approval_id"]
     assert waiting["devices"][0]["serial"] == "SERIALA"
     assert (waiting["reason"], waiting["requested_by"]) == ("stolen", "hana")
-    answer = jiro.post(f"/approvals/{placed['approval_id']}/approve")
+    answer = jiro.approve(placed["approval_id"])
     assert (answer.status_code, answer.json()["state"], answer.json()["decided_by"]) == (200, "approved", "jiro")
     assert hana.state(command["id"]) == "queued"
     assert sql("SELECT device_id, lane FROM wakeup") == [(district.tablets["a"], 0)]
@@ -43,7 +43,7 @@ def test_nobody_approves_their_own(district, sign_in, sql):
     """Not even an administrator approves what it asked for."""
     boss = sign_in("boss", Role.ADMINISTRATOR)
     placed = boss.wipe(district.tablets["a"])
-    answer = boss.post(f"/approvals/{placed['approval_id']}/approve")
+    answer = boss.approve(placed["approval_id"])
     assert (answer.status_code, _slug(answer)) == (403, "self-approval")
     assert boss.state(placed["command"]["id"]) == "held"
 
@@ -52,7 +52,7 @@ def test_a_token_approves_nothing(district, hana, sign_in):
     """An API token may ask but not approve."""
     placed = hana.wipe(district.tablets["a"])
     robot = sign_in("robot", Role.ADMINISTRATOR, token=True)
-    assert robot.post(f"/approvals/{placed['approval_id']}/approve").status_code == 403
+    assert robot.approve(placed["approval_id"]).status_code == 403
     assert robot.ask(district.tablets["b"], "wipe", reason="x").status_code == 202
     assert hana.state(placed["command"]["id"]) == "held"
 
@@ -64,11 +64,11 @@ def test_scope_of_the_approver(district, sign_in):
     path = f"/approvals/{placed['approval_id']}"
     assert here.get("/approvals").json()["items"] == []
     assert here.get(path).status_code == 404
-    assert here.post(f"{path}/approve").status_code == 404
+    assert here.approve(placed["approval_id"]).status_code == 404
     assert here.post(f"{path}/reject").status_code == 404
     assert everywhere.state(placed["command"]["id"]) == "held"
     there = sign_in("there", schools=["E2"])
-    assert there.post(f"{path}/approve").status_code == 200
+    assert there.approve(placed["approval_id"]).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_changed_subject_voids_the_request(district, hana, jiro, sql, change):
     """Other arguments, another tablet, a new enrolment: what was asked for is not what would be done."""
     placed = hana.wipe(district.tablets["a"])
     sql(change)
-    answer = jiro.post(f"/approvals/{placed['approval_id']}/approve")
+    answer = jiro.approve(placed["approval_id"])
     assert (answer.status_code, _slug(answer)) == (409, "subject-changed")
     assert hana.state(placed["command"]["id"]) == "held"
 
@@ -97,7 +97,7 @@ def test_an_approval_runs_out(district, hana, jiro, sql):
     """After 24 hours nobody can approve any more, and the command ends with the next sweep."""
     placed = hana.wipe(district.tablets["a"])
     sql("UPDATE approval SET expires_at = now()")
-    assert jiro.post(f"/approvals/{placed['approval_id']}/approve").status_code == 409
+    assert jiro.approve(placed["approval_id"]).status_code == 409
     with db.transaction() as session:
         assert transitions.expire(session) == 1
     assert hana.state(placed["command"]["id"]) == "expired"
@@ -109,11 +109,10 @@ def test_an_approval_runs_out(district, hana, jiro, sql):
 def test_one_approval_is_one_execution(district, hana, jiro, sign_in, sql):
     """An approval cannot be used twice, and the next wipe needs its own."""
     placed = hana.wipe(district.tablets["a"])
-    path = f"/approvals/{placed['approval_id']}/approve"
-    assert jiro.post(path).status_code == 200
+    assert jiro.approve(placed["approval_id"]).status_code == 200
     sql("UPDATE command SET state = 'done', ended_at = now()")
-    assert jiro.post(path).status_code == 409
-    assert sign_in("third").post(path).status_code == 409
+    assert jiro.approve(placed["approval_id"]).status_code == 409
+    assert sign_in("third").approve(placed["approval_id"]).status_code == 409
     assert hana.wipe(district.tablets["a"])["command"]["state"] == "held"
 
 
@@ -124,14 +123,14 @@ def test_reject_and_withdraw(district, hana, jiro):
         path = f"/approvals/{placed['approval_id']}"
         assert who.post(f"{path}/reject").json()["state"] == state
         assert hana.state(placed["command"]["id"]) == "cancelled"
-        assert jiro.post(f"{path}/approve").status_code == 409
+        assert jiro.approve(placed["approval_id"]).status_code == 409
 
 
 def test_cancelling_the_command_withdraws_the_request(district, hana, jiro):
     """A cancelled wipe cannot be approved back to life."""
     placed = hana.wipe(district.tablets["a"])
     assert jiro.post(f"/commands/{placed['command']['id']}/cancel").status_code == 200
-    assert jiro.post(f"/approvals/{placed['approval_id']}/approve").status_code == 409
+    assert jiro.approve(placed["approval_id"]).status_code == 409
     assert jiro.get(f"/approvals/{placed['approval_id']}").json()["state"] == "cancelled"
 
 
@@ -139,7 +138,7 @@ def test_a_disabled_requester_voids_the_request(district, hana, jiro, sql):
     """What somebody asked for who may no longer sign in cannot be approved."""
     placed = hana.wipe(district.tablets["a"])
     sql("UPDATE operator SET disabled_at = now() WHERE name = 'hana'")
-    assert jiro.post(f"/approvals/{placed['approval_id']}/approve").status_code == 409
+    assert jiro.approve(placed["approval_id"]).status_code == 409
 
 
 def test_a_second_wipe_gives_back_the_first(district, hana, jiro, sql):

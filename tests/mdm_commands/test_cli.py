@@ -125,14 +125,27 @@ def test_lost_and_found(signed_in):
     assert json.loads(refused.stdout)["refused"][0]["problem"] == "not-in-lost-mode"
 
 
-def test_a_wipe_takes_two(signed_in):
-    """One asks, cannot approve, and the other approves; the trail holds together."""
+def test_a_wipe_takes_two(signed_in, tmp_path):
+    """One asks and cannot approve; the other signs with a key that the host has pinned."""
+    given = ("--passphrase-file", str(tmp_path / "passphrase"))
+    (tmp_path / "passphrase").write_text("an invented passphrase")
     asked = signed_in("wipe", "--serial", "SERIALA", "--reason", "stolen", "--json")
     approval = json.loads(asked.output)["placed"][0]["approval_id"]
-    alone = signed_in("approval", "approve", approval)
+    approve = ("approval", "approve", approval, "--urgent", "--yes", *given)
+    for who in ("hana", "jiro"):
+        assert signed_in(*approve, who=who).exit_code == 1
+        made = signed_in("key", "new", "--label", f"{who}'s desk", *given, who=who)
+        assert made.exit_code == 0, made.stderr
+        assert signed_in(*approve, who=who).exit_code == 1
+    (key,) = json.loads(signed_in("key", "list", "--json", who="jiro").output)
+    assert signed_in("key", "pin", "SHA256:another").exit_code == 1
+    assert "jiro" in signed_in("key", "pin", key["fingerprint"]).output
+    alone = signed_in(*approve)
     assert (alone.exit_code, len(alone.stderr.splitlines())) == (1, 1)
     assert approval in signed_in("approval", "list", who="jiro").output
-    agreed = signed_in("approval", "approve", approval, "--json", who="jiro")
+    declined = signed_in("approval", "approve", approval, "--urgent", *given, who="jiro", given="n\n")
+    assert (declined.exit_code, "SERIALA" in declined.stderr) == (1, True)
+    agreed = signed_in(*approve, "--json", who="jiro")
     assert json.loads(agreed.output)["state"] == "approved"
     assert json.loads(signed_in("command", "list", "--state", "queued", "--json").output)[0]["kind"] == "wipe"
     assert signed_in("approval", "reject", approval, who="jiro").exit_code == 1

@@ -22,6 +22,10 @@ from mdm.commands.kinds import Kind
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus
 from mdm.errors import MdmError
 from mdm.organization.models import School
+from mdm.safeguards import approvals
+from mdm.safeguards.signing import Signature
+from mdm.settings import get_settings
+from tests.signer import Signer
 
 LIVE = {"held", "queued", "sent", "delivered", "not_now"}
 RECALLABLE = LIVE - {"delivered"}
@@ -76,6 +80,8 @@ class Queue(RuleBasedStateMachine):
             session.add(Enrollment(device_id=device.id, **facts))
             scope = Scope(all_schools=True)
             self.asker, self.other = (Principal(each.id, each.name, Role.SUPPORT, scope) for each in people)
+        url = get_settings().database_url
+        self.signers = {who.id: Signer(who.name).pinned(url) for who in (self.asker, self.other)}
 
     def _live(self) -> list[Modelled]:
         return [each for each in self.model if each.state in LIVE]
@@ -127,7 +133,7 @@ class Queue(RuleBasedStateMachine):
     def decide(self, data, own, agree) -> None:
         command = data.draw(st.sampled_from([each for each in self.model if each.approval]))
         who = self.asker if own else self.other
-        act = release.approve if agree else release.reject
+        act = self._approve if agree else release.reject
         accepted = self._run(lambda session: act(session, who, command.approval))
         # A request outlives a command that a new enrolment ended until the next sweep: it may be refused, not approved.
         assert accepted == (command.state == "held" and not own if agree else command.pending)
@@ -135,6 +141,12 @@ class Queue(RuleBasedStateMachine):
             command.pending, command.approved = False, agree
         if accepted and command.state == "held":
             command.to("queued" if agree else "cancelled")
+
+    def _approve(self, session, who, approval_id) -> None:
+        signer = self.signers[who.id]
+        digest = approvals.find(session, who.scope, approval_id).digest
+        consent = approvals.Consent(signer.id, Signature(signer.sign(digest)), urgent=True)
+        release.approve(session, who, approval_id, consent)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())

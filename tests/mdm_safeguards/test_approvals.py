@@ -1,6 +1,7 @@
 """Approvals by themselves: what the digest binds, and what the database refuses by itself."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -9,26 +10,44 @@ from sqlalchemy.exc import DBAPIError
 
 from mdm.auth import CredentialKind, Principal, Role, Scope
 from mdm.auth.models import Operator
+from mdm.auth.webauthn import NotProved
 from mdm.devices.models import Device
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.organization.models import School
-from mdm.safeguards import approvals
+from mdm.safeguards import approvals, keys, signing
+from mdm.safeguards.signing import Signature
+from tests import signer
 
+_signers: dict[str, signer.Signer] = {}
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
 _subjects = st.dictionaries(st.text(), _json)
+_UNTIL = datetime(2026, 11, 24, tzinfo=UTC)
+_requests = st.fixed_dictionaries(
+    {
+        "action": st.text(),
+        "subject": _subjects,
+        "reason": st.text(),
+        "requested_by": st.integers(1, 3),
+        "expires_at": st.sampled_from([_UNTIL, _UNTIL + timedelta(microseconds=1)]),
+    }
+)
 
 
-@given(_subjects, _subjects, st.text(), st.text())
-def test_digest_tells_subjects_apart(one, other, action, another):
-    """Equal subjects have equal digests in whatever order they were written; different ones differ."""
-    backwards = dict(reversed(list(one.items())))
-    assert approvals.digest(action, one) == approvals.digest(action, backwards)
-    same = json.dumps([action, one], sort_keys=True) == json.dumps([another, other], sort_keys=True)
-    assert (approvals.digest(action, one) == approvals.digest(another, other)) == same
+def _digest(request):
+    return signing.digest(**request)
+
+
+@given(_requests, _requests, st.sampled_from(["action", "subject", "reason", "requested_by", "expires_at"]))
+def test_digest_tells_requests_apart(one, other, part):
+    """Equal requests have equal digests however they were written; a change of any part makes another."""
+    backwards = one | {"subject": dict(reversed(list(one["subject"].items())))}
+    assert _digest(one) == _digest(backwards) == signer.digest(**one)
+    same = json.dumps(one[part], sort_keys=True, default=str) == json.dumps(other[part], sort_keys=True, default=str)
+    assert (_digest(one) == _digest(one | {part: other[part]})) == same
 
 
 @pytest.fixture
@@ -43,7 +62,17 @@ def people(session):
     session.flush()
     scope = Scope(all_schools=False, school_ids=frozenset([school.id]))
     principals = {row.name: Principal(row.id, row.name, Role.SUPPORT, scope) for row in rows}
+    connection = session.connection().connection.driver_connection
+    for name in ("hana", "jiro"):
+        _signers[name] = signer.Signer(name).pinned_by(connection)
     return principals, {"devices": [{"id": device.id, "serial": "S1"}], "what": "erase"}
+
+
+def _approve(session, who, asked, present, *, urgent=False, by=None, **changes):
+    mine = _signers[by or who.name]
+    given = {"key_id": mine.id, "signature": Signature(mine.sign(asked.digest, urgent=False)), "urgent": urgent}
+    consent = approvals.Consent(**given | changes)
+    return approvals.approve(session, who, asked.id, present=present, consent=consent)
 
 
 def _request(session, people, reason="stolen"):
@@ -56,11 +85,11 @@ def test_only_the_same_subject_is_approved(session, people):
     principals, subject = people
     asked = _request(session, people)
     with pytest.raises(approvals.SubjectChanged):
-        approvals.approve(session, principals["jiro"], asked.id, present=subject | {"what": "sell"})
-    approved = approvals.approve(session, principals["jiro"], asked.id, present=subject)
+        _approve(session, principals["jiro"], asked, subject | {"what": "sell"})
+    approved = _approve(session, principals["jiro"], asked, subject)
     assert (approved.state, approved.decided_by) == ("approved", principals["jiro"].id)
     with pytest.raises(Conflict):
-        approvals.approve(session, principals["mieko"], asked.id, present=subject)
+        _approve(session, principals["mieko"], asked, subject, by="jiro")
 
 
 def test_who_may_not(session, people):
@@ -77,9 +106,32 @@ def test_who_may_not(session, people):
     ]
     for who, refusal in cases:
         with pytest.raises(refusal):
-            approvals.approve(session, who, asked.id, present=subject)
+            _approve(session, who, asked, subject)
     with pytest.raises(Invalid):
         _request(session, people, reason="   ")
+
+
+def test_only_a_persons_own_pinned_key_signs(session, people):
+    """Somebody else's key, one that is revoked or not pinned, another wish for haste, or no signature: refused."""
+    principals, subject = people
+    asked, jiro = _request(session, people), principals["jiro"]
+    for refused, changes in (
+        (keys.NotPinned, {"by": "hana"}),
+        (keys.NotPinned, {"key_id": 999}),
+        (NotProved, {"urgent": True}),
+        (NotProved, {"signature": Signature(_signers["hana"].sign(asked.digest, urgent=False))}),
+        (NotProved, {"signature": Signature("")}),
+        (NotProved, {"signature": Signature("ß")}),
+    ):
+        with pytest.raises(refused):
+            _approve(session, jiro, asked, subject, **changes)
+    for column in ("pinned_at = NULL", "revoked_at = now()"):
+        savepoint = session.begin_nested()
+        session.connection().exec_driver_sql(f"UPDATE approver_key SET {column}")
+        with pytest.raises(keys.NotPinned):
+            _approve(session, jiro, asked, subject)
+        savepoint.rollback()
+    assert _approve(session, jiro, asked, subject).signature is not None
 
 
 def test_a_subject_outside_of_the_ledger_is_in_nobodys_scope(session, people):
@@ -101,7 +153,7 @@ def test_the_database_itself_holds_a_wipe_back(session, people):
         " VALUES (%s, 1, %s, '{}', 'k', 0, %s, now(), %s)"
     )
     asked = _request(session, people)
-    approvals.approve(session, principals["jiro"], asked.id, present=subject)
+    _approve(session, principals["jiro"], asked, subject)
     session.flush()
     for kind, approval in (("wipe", None), ("wipe", asked.id), ("anything_new", None)):
         savepoint = session.begin_nested()

@@ -32,6 +32,12 @@ def people(session: Session) -> list[int]:
             text("INSERT INTO operator (name, password_hash, role, all_schools) VALUES (:name, 'x', 'support', true)"),
             {"name": name},
         )
+    session.execute(
+        text(
+            "INSERT INTO approver_key (operator_id, kind, public_key, label, pinned_at)"
+            " SELECT id, 'software', name::bytea, '', now() FROM operator"
+        )
+    )
     return [row[0] for row in session.execute(text("SELECT id FROM operator ORDER BY id"))]
 
 
@@ -56,7 +62,13 @@ def hold(session: Session, asker: int, changes: dict[str, object] | None = None)
 
 
 def approve(session: Session, decider: int | None) -> None:
-    session.execute(text("UPDATE approval SET state = 'approved', decided_by = :who"), {"who": decider})
+    session.execute(
+        text(
+            "UPDATE approval SET state = 'approved', decided_by = :who, signature = '{}',"
+            " key_id = (SELECT id FROM approver_key WHERE operator_id = coalesce(:who, requested_by))"
+        ),
+        {"who": decider},
+    )
 
 
 def let_go(session: Session) -> None:
@@ -71,7 +83,7 @@ def test_an_approved_wipe_leaves(session: Session, people: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["pending", "alone", "nobody", "other kind", "other arguments", "old epoch", "unknown"]
+    "case", ["pending", "alone", "nobody", "not pinned", "other kind", "other arguments", "old epoch", "unknown"]
 )
 def test_anything_else_stays(session: Session, people: list[int], case: str) -> None:
     """No approval, one's own, nobody's, or one for something else lets nothing leave; an unknown kind is class A."""
@@ -79,8 +91,14 @@ def test_anything_else_stays(session: Session, people: list[int], case: str) -> 
     hold(session, people[0], changes.get(case))
     if case == "unknown":
         session.execute(text("UPDATE command SET kind = 'raw'"))
+    if case == "not pinned":
+        session.execute(text("UPDATE approver_key SET pinned_at = NULL"))
+    if case in ("alone", "nobody", "not pinned"):
+        with pytest.raises(DBAPIError, match="signature of a second person"):
+            approve(session, {"alone": people[0], "nobody": None}.get(case, people[1]))
+        return
     if case != "pending":
-        approve(session, {"alone": people[0], "nobody": None}.get(case, people[1]))
+        approve(session, people[1])
     with pytest.raises(DBAPIError, match="approval of a second person"):
         let_go(session)
 
