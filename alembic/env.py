@@ -16,6 +16,7 @@ ROOMS = (
     "mdm.audit",
     "mdm.auth",
     "mdm.cellular",
+    "mdm.checks",
     "mdm.commands",
     "mdm.devices",
     "mdm.limits",

@@ -23,6 +23,7 @@ from mdm.api.reference import add_reference
 from mdm.apple import endpoints as apple_door
 from mdm.audit import endpoints as audit
 from mdm.auth.guards import refuse_unguarded
+from mdm.checks import endpoints as checks
 from mdm.commands import endpoints as commands
 from mdm.devices import endpoints as devices
 from mdm.devices import ledger_endpoints as ledger
@@ -48,6 +49,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     limits.router,
     ledger.router,
     devices.router,
+    checks.router,
     enrollment.router,
     profiles.router,
     commands.router,

@@ -33,6 +33,8 @@ class Job(StrEnum):
     """Move ended commands out of the way, make the months to come, drop the oldest."""
     AUDIT = "audit"
     """Verify what is new in the audit trail and sign a checkpoint."""
+    CHECKS = "checks"
+    """Start whereabouts checks whose day has come, take check-ins as evidence, escalate what is not verified."""
 
 
 QUEUES: dict[Job, str] = {
@@ -44,6 +46,7 @@ QUEUES: dict[Job, str] = {
     Job.UPKEEP: "sweep",
     Job.HISTORY: "sweep",
     Job.AUDIT: "sweep",
+    Job.CHECKS: "sweep",
 }
 URGENT_QUEUE = "urgent"
 

@@ -21,7 +21,7 @@ from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from mdm.settings import get_settings
 from profiles import drift, targets
-from workers import auditing, broker, dispatch, history, rollouts, sweep, upkeep
+from workers import auditing, broker, checks, dispatch, history, rollouts, sweep, upkeep
 from workers.schedule import SCHEDULE
 
 _log = structlog.get_logger(__name__)
@@ -137,6 +137,12 @@ def keep_history() -> None:
 def look_at_trail() -> None:
     """Verify what is new in the audit trail and sign it."""
     auditing.look()
+
+
+@app.task(name=Job.CHECKS.value)  # type: ignore[untyped-decorator]
+def run_checks() -> None:
+    """Bring whereabouts checks forward."""
+    checks.bring_forward()
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

@@ -23,5 +23,6 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "upkeep": _every(600, Job.UPKEEP),
     "history": _every(300, Job.HISTORY),
     "audit": _every(300, Job.AUDIT),
+    "checks": _every(120, Job.CHECKS),
 }
 """Beat's entries."""

@@ -32,6 +32,7 @@ ROOMS = (
     Room("mdm.cli.limits", "limits"),
     Room("mdm.cli.ring", "ring"),
     Room("mdm.cli.calendar", "calendar"),
+    Room("mdm.cli.check", "check"),
     Room("mdm.cli.command", "command"),
     Room("mdm.cli.lost", "lost"),
     Room("mdm.cli.wipe", words=("wipe",)),

@@ -77,6 +77,8 @@ class Device(SQLModel, table=True):
     lease_contract: str = Field(default="", sa_column=Column(String(64), nullable=False))
     state: LedgerState = Field(default=LedgerState.STOCK, sa_column=Column(String(16), nullable=False))
     updated_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+    stocktaken_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When somebody last had it in hand, by a scan or by their word (R-19)."""
 
 
 class Enrollment(SQLModel, table=True):
