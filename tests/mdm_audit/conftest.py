@@ -1,12 +1,26 @@
 """A house whose trail has its witnesses, and the hand of whoever owns the database."""
 
+import threading
 from pathlib import Path
 
 import pytest
+import uvicorn
+from typer.testing import CliRunner
 
 from mdm import db, settings
+from mdm.app import operator_app
 from mdm.audit import chain, events
-from mdm.cli import keep
+from mdm.auth import Role, credentials
+from mdm.auth.models import Operator
+from mdm.cli import build, keep
+
+
+class Started(uvicorn.Server):
+    """A server that says when it listens."""
+
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        self.listening.set()
 
 
 @pytest.fixture
@@ -76,3 +90,29 @@ def rechain(database):
                 )
 
     return run
+
+
+@pytest.fixture
+def auditor(database) -> str:
+    """The session of an auditor, the operator `kansa`."""
+    with db.transaction() as session:
+        operator = Operator(name="kansa", password_hash="", role=Role.AUDITOR, all_schools=True)
+        session.add(operator)
+        session.flush()
+        return credentials.open_session(session, operator.id).secret
+
+
+@pytest.fixture
+def tabane(evidence, auditor, monkeypatch):
+    """Run `tabane audit …` as that auditor against a served API."""
+    server = Started(uvicorn.Config(operator_app(), port=0, log_level="error", ws="none"))
+    server.listening = threading.Event()
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert server.listening.wait(30)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    monkeypatch.setenv("TABANE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("TABANE_TOKEN", auditor)
+    yield lambda *words: CliRunner().invoke(build("audit"), ["audit", *map(str, words)], prog_name="tabane")
+    server.should_exit = True
+    thread.join(30)
