@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import ConfigDict, Field
 
 from mdm.api import Page, Paging, page_of
+from mdm.audit.reads import on_record
 from mdm.auth.access import may
 from mdm.auth.principal import Principal
 from mdm.auth.rights import Action
@@ -121,7 +122,12 @@ def show_check_progress(
     )
 
 
-@router.get("/{check_id}/tasks", operation_id="listCheckTasks", summary="The tablets of a check")
+@router.get(
+    "/{check_id}/tasks",
+    operation_id="listCheckTasks",
+    summary="The tablets of a check",
+    dependencies=[on_record("check.read", "check:{check_id}")],
+)
 def list_check_tasks(
     check_id: UUID,
     session: SessionDep,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.api.pages import Page, Paging, page_of
 from mdm.audit import chain
+from mdm.audit.reads import on_record
 from mdm.auth import Action, Principal
 from mdm.auth.access import may
 from mdm.db import SessionDep
@@ -19,6 +20,7 @@ from mdm.organization import holders
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 
+_LOOK = on_record("device.read", "device:{device_id}")
 _LEAVES_THE_FLEET = frozenset([LedgerState.RETURNED, LedgerState.RETIRED])
 
 
@@ -160,7 +162,7 @@ def _fields(found: Found) -> dict[str, object]:
     }
 
 
-@router.get("", operation_id="listDevices")
+@router.get("", operation_id="listDevices", dependencies=[on_record("device.list", "devices")])
 def list_devices(
     session: SessionDep,
     principal: Annotated[Principal, Depends(may(Action.READ_FLEET))],
@@ -173,7 +175,7 @@ def list_devices(
     return page_of(window, rows, key=lambda row: [row.control_number], show=shown)
 
 
-@router.get("/{device_id}", operation_id="showDevice")
+@router.get("/{device_id}", operation_id="showDevice", dependencies=[_LOOK])
 def show_device(
     session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_FLEET))], device_id: int
 ) -> DeviceDetailOut:
@@ -184,7 +186,7 @@ def show_device(
     return DeviceDetailOut(**_fields(found), reports=reports, findings=findings, healed_at=found.healed_at)
 
 
-@router.patch("/{device_id}", operation_id="changeDevice")
+@router.patch("/{device_id}", operation_id="changeDevice", dependencies=[_LOOK])
 def change_device(
     session: SessionDep,
     principal: Annotated[Principal, Depends(may(Action.CHANGE_DEVICE))],

@@ -150,6 +150,8 @@ def import_ledger(
         details = {"new": applied.new, "changed": applied.changed, "unchanged": applied.unchanged}
         details |= {"errors": len(plan.faults), "schools": len(plan.schools)}
         chain.record(session, principal, "ledger.import", "ledger", details | {"sha256": _digest(file)})
+    else:  # what would change shows what is there
+        chain.record(session, principal, "ledger.preview", "ledger", {"sha256": _digest(file)})
     return _report(plan, applied=not (dry_run or refused), show=show, max_faults=max_faults)
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.api import Once, Page, Paging, page_of
+from mdm.audit.reads import on_record
 from mdm.auth import Principal
 from mdm.auth.access import may
 from mdm.auth.rights import Action
@@ -99,7 +100,12 @@ def _wanted(
     return Wanted(is_open, kind, state, school, serial, overdue)
 
 
-@router.get("/cases/choices", operation_id="chooseTablet", summary="The tablets that a call may be about")
+@router.get(
+    "/cases/choices",
+    operation_id="chooseTablet",
+    summary="The tablets that a call may be about",
+    dependencies=[on_record("case.choices", "devices")],
+)
 def choose_tablet(
     session: SessionDep, principal: Worker, sought: Annotated[Sought, Depends(_sought)]
 ) -> list[ChoiceOut]:
@@ -141,7 +147,12 @@ def list_cases(
     return page_of(paging, rows, key=lambda row: [row[0].id], show=lambda row: views.line_of(*row))
 
 
-@router.get("/cases/{case_id}", operation_id="showCase", summary="One case with its live line")
+@router.get(
+    "/cases/{case_id}",
+    operation_id="showCase",
+    summary="One case with its live line",
+    dependencies=[on_record("case.read", "case:{case_id}")],
+)
 def show_case(case_id: int, session: SessionDep, principal: Reader) -> CaseOut:
     """Return a case: what the tablet has really done, what is waited for, and the timeline."""
     return views.case_of(session, principal, cases.find(session, principal, case_id))
