@@ -20,6 +20,7 @@ ROOMS = (
     "mdm.commands",
     "mdm.devices",
     "mdm.limits",
+    "mdm.operators",
     "mdm.organization",
     "mdm.safeguards",
     "mdm.support",
