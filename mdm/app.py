@@ -30,6 +30,9 @@ from mdm.devices import ledger_endpoints as ledger
 from mdm.errors import MdmError
 from mdm.limits import endpoints as limits
 from mdm.operators import endpoints as operators
+from mdm.operators import factor_endpoints as factors
+from mdm.operators import session_endpoints as sessions
+from mdm.operators import token_endpoints as tokens
 from mdm.organization import calendar_endpoints as calendars
 from mdm.organization import endpoints as organization
 from mdm.safeguards import key_endpoints as keys
@@ -42,6 +45,9 @@ _OPERATOR_BODY_BYTES = 1024 * 1024
 """A route that takes files says so itself: `@router.post(..., max_body_size=...)`."""
 
 OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
+    sessions.router,
+    factors.router,
+    tokens.router,
     operators.router,
     audit.router,
     organization.router,
@@ -61,6 +67,8 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
 OPEN_ROUTES = frozenset(
     {
         ("POST", "/api/v1/session"),  # signing in
+        ("POST", "/api/v1/session/passkey"),
+        ("POST", "/api/v1/session/passkey/options"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
         ("GET", "/"),  # the reference page and its document describe the API and hold no data

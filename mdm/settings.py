@@ -100,6 +100,11 @@ class Settings(BaseSettings):
     operator_url: str = "http://127.0.0.1:8001"
     organization: str = "Tabane"
     session_hours: int = Field(default=9, ge=1, le=24)
+    """A session ends then, however busy."""
+    session_idle_minutes: int = Field(default=60, ge=1, le=24 * 60)
+    """A session that nobody used for so long has ended."""
+    second_factor: Literal["everyone", "required", "optional"] = "required"
+    """`required` of those whose role may do something irreversible; whoever has set one up needs it in any case."""
     log_json: bool = True
     history_months: int = Field(default=13, ge=1, le=600)
     """Whole months for which ended commands and their steps are kept beside the present one; the audit trail stays."""

@@ -12,6 +12,7 @@ from mdm import db
 from mdm.api import idempotency
 from mdm.auth import credentials
 from mdm.errors import MdmError
+from mdm.operators import ceremonies
 from profiles import exceptions
 
 _log = structlog.get_logger(__name__)
@@ -20,6 +21,7 @@ STEPS: Final[dict[str, Callable[[Session], int]]] = {
     "renewals": renewal.order_due,
     "tickets": tickets.drop_old,
     "credentials": credentials.drop_dead,
+    "ceremonies": ceremonies.drop_old,
     "requests": idempotency.forget_old,
     "exceptions": exceptions.expire,
 }

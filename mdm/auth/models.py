@@ -3,7 +3,8 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Identity, LargeBinary, String, func
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Identity, LargeBinary, String, func, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 
@@ -41,6 +42,10 @@ class Operator(SQLModel, table=True):
     all_schools: bool = False
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
     disabled_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    break_glass: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    """For when nothing else lets anybody in: its sign-in calls everyone."""
+    second_factor_waived: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    """The founding account before it has its first second factor; never set again afterwards."""
 
 
 class OperatorSchool(SQLModel, table=True):
@@ -69,6 +74,18 @@ class Credential(SQLModel, table=True):
     created_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
     expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     revoked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    used_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """Of a session: its last use, to the minute."""
+    proved_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When its person last proved to be there; None for a token, and for a sign-in elsewhere that does not say."""
+    factors: list[str] = Field(default=[], sa_column=Column(JSONB, nullable=False, server_default=text("'[]'")))
+    """By what (`mdm.auth.principal.Factor`)."""
+    address: str = Field(default="", sa_column=Column(String(64), nullable=False, server_default=""))
+    """From where it was opened."""
+    actions: list[str] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    """What a token may do, a part of what its owner may; None: all of it (a session)."""
+    school_ids: list[int] | None = Field(default=None, sa_column=Column(JSONB(none_as_null=True)))
+    """Which of its owner's schools a token reaches; None: all of them."""
 
 
 class IdempotencyRecord(SQLModel, table=True):

@@ -40,10 +40,10 @@ def hash_password(password: str, *, name: str) -> str:
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
-    """Compare a password with a hash; None (no such operator) takes as long and is never right."""
+    """Compare a password with a hash; no hash (no such operator, or one without) takes as long and is never right."""
     with _at_once:
         try:
             _hasher.verify(password_hash or _nobody(), _normal(password[: LONGEST * 4]))
         except (VerificationError, InvalidHashError):
             return False
-    return password_hash is not None
+    return bool(password_hash)

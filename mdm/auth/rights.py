@@ -22,6 +22,11 @@ class Safety(StrEnum):
     C = "C"
     """Benign."""
 
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether somebody must have just proved to be there."""
+        return self is Safety.A
+
 
 class Action(StrEnum):
     """Everything that a person can do through any of the doors."""
@@ -168,6 +173,22 @@ RIGHTS: Final[Mapping[Action, Right]] = {
     Action.RUN_CAMPAIGN: Right(_BOARD, Safety.A, person=True),
 }
 """The table. An action without a row is nobody's."""
+
+
+READ_ONLY: Final = frozenset(
+    {
+        Action.SIGN_IN_SELF,
+        Action.READ_FLEET,
+        Action.READ_APPROVALS,
+        Action.READ_POLICIES,
+        Action.READ_ROLLOUTS,
+        Action.READ_LIMITS,
+        Action.READ_CALENDARS,
+        Action.READ_CHECKS,
+        Action.READ_SAFEGUARDS,
+    }
+)
+"""Reading that names no person and no place: what an API token may when nothing is said."""
 
 
 def allowed(role: Role, action: Action) -> bool:

@@ -60,6 +60,7 @@ class Demo:
             "TABANE_APPLE__APNS_URL": f"https://127.0.0.1:{self._push_port}",
             "TABANE_APPLE__APNS_CA_FILE": str(self._pki / "authority.pem"),
             "TABANE_ORGANIZATION": "Tabane demo district",
+            "TABANE_SECOND_FACTOR": "optional",
         }
 
     def begin(self, url: str, token: str, supervisor: Supervisor, greet: Callable[[], None]) -> None:

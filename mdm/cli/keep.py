@@ -98,7 +98,15 @@ def first_administrator(folder: Path) -> SignIn | None:
 
 def _add(session: Session, password: str) -> None:
     scope = Scope(all_schools=True)
-    accounts.add(session, _HOST, name=_ADMINISTRATOR, password=password, role=Role.ADMINISTRATOR, scope=scope)
+    accounts.add(
+        session,
+        _HOST,
+        name=_ADMINISTRATOR,
+        password=password,
+        role=Role.ADMINISTRATOR,
+        scope=scope,
+        founding=True,
+    )
 
 
 def sign_in_here(url: str, token: str) -> None:

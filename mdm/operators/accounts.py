@@ -1,8 +1,10 @@
 """Operators' accounts and the rules of changing them. Signing in is `signin`; what a role may do is `mdm.auth`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import ColumnElement, and_, func
 from sqlmodel import Session, col, delete, exists, select
@@ -10,9 +12,12 @@ from sqlmodel import Session, col, delete, exists, select
 from mdm import clock
 from mdm.audit import chain
 from mdm.auth import Action, Principal, Role, Scope, credentials
+from mdm.auth.credentials import Issued
 from mdm.auth.models import Operator, OperatorSchool
 from mdm.auth.passwords import hash_password
+from mdm.auth.principal import Factor
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
+from mdm.operators import factors as second_factors
 from mdm.organization.models import School
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
@@ -40,8 +45,22 @@ def scope_of_codes(session: Session, codes: Sequence[str], *, all_schools: bool)
     return Scope(all_schools=False, school_ids=frozenset(id_ for id_ in known.values() if id_ is not None))
 
 
-def add(session: Session, actor: Principal | str, *, name: str, password: str, role: Role, scope: Scope) -> Operator:
-    """Make an account. An operator may give no wider scope than its own; the host (`actor` is text) may give any."""
+def add(
+    session: Session,
+    actor: Principal | str,
+    *,
+    name: str,
+    password: str,
+    role: Role,
+    scope: Scope,
+    founding: bool = False,
+    break_glass: bool = False,
+) -> Operator:
+    """Make an account. An operator may give no wider scope than its own; the host (`actor` is text) may give any.
+
+    Only the host makes the founding account, which may do without a second factor until it has one, and those for
+    breaking the glass.
+    """
     if not _NAME.fullmatch(name):
         detail = "2 to 64 of a-z 0-9 . _ -, beginning with a letter or digit"
         raise Invalid("the name cannot be used", errors=[{"pointer": "/name", "detail": detail}])
@@ -56,11 +75,15 @@ def add(session: Session, actor: Principal | str, *, name: str, password: str, r
         role=role,
         all_schools=scope.all_schools,
         created_at=clock.now(),
+        second_factor_waived=founding,
+        break_glass=break_glass,
     )
     session.add(operator)
     session.flush()
     _set_schools(session, operator, scope)
     details = {"role": role.value, "all_schools": scope.all_schools, "school_ids": sorted(scope.school_ids)}
+    if break_glass:
+        details["break_glass"] = True
     chain.record(session, actor, "operator.add", f"operator:{name}", details)
     return operator
 
@@ -137,6 +160,32 @@ def set_password(session: Session, principal: Principal, operator_id: int, passw
     session.add(operator)
     credentials.revoke_all(session, operator_id)
     chain.record(session, principal, "operator.password", f"operator:{operator.name}")
+
+
+def reset_factors(session: Session, principal: Principal, operator_id: int) -> None:
+    """Forget the second factors of another operator who has lost them."""
+    principal.must(Action.MANAGE_OPERATORS)
+    if operator_id == principal.id:
+        raise Forbidden("nobody resets their own second factor; use a recovery code, or let another administrator")
+    second_factors.reset(session, principal, find(session, principal, operator_id).operator)
+
+
+def open_session(
+    session: Session,
+    operator: Operator,
+    *,
+    factors: Collection[Factor],
+    address: str,
+    bearer: bool,
+    proved_at: datetime | Literal["now"] | None = "now",
+) -> Issued:
+    """Open a session for an operator who has proved to be there, and write that down."""
+    assert operator.id is not None
+    issued = credentials.open_session(session, operator.id, factors=factors, address=address, proved_at=proved_at)
+    actor = f"operator:{operator.name}"
+    details = {"bearer": bearer, "factors": sorted(factors), "break_glass": operator.break_glass}
+    chain.record(session, actor, "session.open", actor, details)
+    return issued
 
 
 def _must_include(principal: Principal, scope: Scope) -> None:

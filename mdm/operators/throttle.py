@@ -31,18 +31,22 @@ class TooManyAttempts(MdmError):
 class Throttle:
     """Failures of the last 15 minutes by name and address; the least recently used entries are forgotten first."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        per_name_and_address: int = PER_NAME_AND_ADDRESS,
+        per_address: int = PER_ADDRESS,
+        per_name: int = PER_NAME,
+    ) -> None:
         self._clock = clock
+        self._limits = (per_name_and_address, per_address, per_name)
         self._lock = threading.Lock()
         self._failures: OrderedDict[tuple[str, ...], list[float]] = OrderedDict()
 
-    @staticmethod
-    def _keys(name: str, address: str) -> tuple[tuple[tuple[str, ...], int], ...]:
-        return (
-            (("both", name, address), PER_NAME_AND_ADDRESS),
-            (("address", address), PER_ADDRESS),
-            (("name", name), PER_NAME),
-        )
+    def _keys(self, name: str, address: str) -> tuple[tuple[tuple[str, ...], int], ...]:
+        both, by_address, by_name = self._limits
+        return ((("both", name, address), both), (("address", address), by_address), (("name", name), by_name))
 
     def attempt(self, name: str, address: str) -> None:
         """Count an attempt as failed until `succeeded` says otherwise; raise `TooManyAttempts` when over a limit.

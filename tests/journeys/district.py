@@ -113,6 +113,7 @@ class District:
             "TABANE_SECRET_KEY_FILE": str(secret_key_file),
             "TABANE_PUBLIC_URL": self.door_url,
             "TABANE_OPERATOR_URL": self.web_url,
+            "TABANE_SECOND_FACTOR": "optional",
             "TABANE_APPLE__PUSH_CERTIFICATE": str(folder / "pki" / BUNDLE),
             "TABANE_APPLE__APNS_URL": self.town.fleet.cloud.url,
             "TABANE_APPLE__APNS_CA_FILE": str(self.town.pki.authority),

@@ -144,7 +144,7 @@ def test_right_sign_ins_are_never_throttled():
 
 def test_cookie_works_from_own_pages_only(anonymous, signed_in):
     """A cookie session acts only for requests from the console's own pages; reading needs no proof."""
-    signed_in("hana", Role.SUPPORT)
+    signed_in("hana", Role.VIEWER)
     own = {"Sec-Fetch-Site": "same-origin"}
     answer = anonymous.post("/api/v1/session", json={"name": "hana", "password": PASSWORD}, headers=own)
     assert answer.json()["token"] is None

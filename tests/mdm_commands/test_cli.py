@@ -14,6 +14,7 @@ from mdm.app import operator_app
 from mdm.cli import build
 from mdm.operators import signin
 from mdm.operators.throttle import Throttle
+from mdm.settings import get_settings
 
 PASSWORD = "correct horse battery"
 Run = Callable[..., Result]
@@ -30,7 +31,10 @@ class Started(uvicorn.Server):
 
 
 @pytest.fixture
-def url(district) -> Iterator[str]:
+def url(district, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    # Signing in with two factors has tests of its own.
+    monkeypatch.setenv("TABANE_SECOND_FACTOR", "optional")
+    get_settings.cache_clear()
     server = Started(uvicorn.Config(operator_app(), port=0, log_level="error", ws="none"))
     server.listening = threading.Event()
     thread = threading.Thread(target=server.run)

@@ -1,0 +1,62 @@
+"""Accounts made on the host for people who then sign in as anybody does."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from mdm import clock, db
+from mdm.app import operator_app
+from mdm.auth import Role, Scope
+from mdm.operators import accounts, factors, signin
+from mdm.operators.throttle import Throttle
+from tests.mdm_auth.people import ORIGIN, PASSWORD, Clock, Person
+
+
+@pytest.fixture(autouse=True)
+def _fresh_throttles(monkeypatch: pytest.MonkeyPatch) -> None:
+    for room, name, throttle in (
+        (signin, "throttle", Throttle()),
+        (signin, "start_throttle", Throttle(per_name_and_address=120, per_address=120, per_name=10_000)),
+        (factors, "code_throttle", Throttle(per_name=10)),
+    ):
+        monkeypatch.setattr(room, name, throttle)
+
+
+@pytest.fixture
+def hands(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The hands of the clock."""
+    moved = Clock()
+    monkeypatch.setattr(clock, "now", moved.now)
+    return moved
+
+
+@pytest.fixture
+def door(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The operators' app at its own address, where two factors are asked for."""
+    monkeypatch.setenv("TABANE_OPERATOR_URL", ORIGIN)
+    db.get_settings.cache_clear()
+    with TestClient(operator_app(), base_url=ORIGIN) as client:
+        yield client
+
+
+@pytest.fixture
+def person(door: TestClient, hands: Clock) -> Callable[..., Person]:
+    """Make an account on the host: `person("hana", Role.SUPPORT)`; it has not signed in."""
+
+    def make(name: str, role: Role = Role.SUPPORT, *, password: str = PASSWORD, **more) -> Person:
+        scope = more.pop("scope", Scope(all_schools=True))
+        with db.transaction() as session:
+            accounts.add(session, "host", name=name, password=password, role=role, scope=scope, **more)
+        return Person(TestClient(door.app, base_url=ORIGIN), name, hands)
+
+    return make
+
+
+@pytest.fixture
+def hana(person: Callable[..., Person]) -> Person:
+    """A support operator who has signed in and set up an app."""
+    made = person("hana")
+    assert made.sign_in().status_code == 200
+    made.set_up_app()
+    return made
