@@ -39,6 +39,8 @@ from mdm.safeguards import key_endpoints as keys
 from mdm.settings import get_settings
 from mdm.support import act_endpoints as case_acts
 from mdm.support import endpoints as cases
+from mdm.support import paper_endpoints as case_papers
+from mdm.support import repair_endpoints as case_repairs
 from profiles import endpoints as profiles
 
 _OPERATOR_BODY_BYTES = 1024 * 1024
@@ -61,6 +63,8 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     commands.router,
     cases.router,
     case_acts.router,
+    case_repairs.router,
+    case_papers.router,
     keys.router,
 )
 """One line per room, in the order of the document."""

@@ -29,6 +29,8 @@ class Job(StrEnum):
     """Compare what tablets say they hold with what they should hold; heal or report what drifted."""
     UPKEEP = "upkeep"
     """Renew identities, revoke replaced ones, drop expired tickets and sessions."""
+    CASES = "cases"
+    """Bring the support desk's cases forward: what tablets have said since, deadlines, ends."""
     HISTORY = "history"
     """Move ended commands out of the way, make the months to come, drop the oldest."""
     AUDIT = "audit"
@@ -44,6 +46,7 @@ QUEUES: dict[Job, str] = {
     Job.ADVANCE_ROLLOUTS: "sync",
     Job.VERIFY: "sync",
     Job.UPKEEP: "sweep",
+    Job.CASES: "sweep",
     Job.HISTORY: "sweep",
     Job.AUDIT: "sweep",
     Job.CHECKS: "sweep",

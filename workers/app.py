@@ -21,7 +21,7 @@ from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from mdm.settings import get_settings
 from profiles import drift, targets
-from workers import auditing, broker, checks, dispatch, history, rollouts, sweep, upkeep
+from workers import auditing, broker, cases, checks, dispatch, history, rollouts, sweep, upkeep
 from workers.schedule import SCHEDULE
 
 _log = structlog.get_logger(__name__)
@@ -119,6 +119,12 @@ def verify() -> None:
         with db.transaction() as session:
             if drift.check(session).total() < drift.AT_ONCE:
                 return
+
+
+@app.task(name=Job.CASES.value)  # type: ignore[untyped-decorator]
+def tend_cases() -> None:
+    """Bring the support desk's cases forward."""
+    cases.tend()
 
 
 @app.task(name=Job.UPKEEP.value)  # type: ignore[untyped-decorator]

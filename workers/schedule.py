@@ -20,6 +20,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "retarget": _every(30, Job.RETARGET),
     "rollouts": _every(10, Job.ADVANCE_ROLLOUTS),
     "verify": _every(20, Job.VERIFY),
+    "cases": _every(10, Job.CASES),
     "upkeep": _every(600, Job.UPKEEP),
     "history": _every(300, Job.HISTORY),
     "audit": _every(300, Job.AUDIT),

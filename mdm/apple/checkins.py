@@ -18,6 +18,7 @@ from mdm.devices import life, wakeups
 from mdm.devices.life import Arrival, Stranger, Unwanted
 from mdm.devices.models import Lane
 from mdm.settings import get_settings
+from mdm.support import returns
 
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +65,7 @@ def token_update(identity: bytes, message: TokenUpdate) -> None:
         reachable = life.token_update(session, identity, message.udid, message.address)
         if reachable.first:
             epochs.ask_first_questions(session, reachable.device_id, reachable.epoch)
+            returns.comes_back(session, reachable.device_id, reachable.serial, reachable.epoch)
             jobs.ring(session, jobs.Job.RETARGET, device_ids=[reachable.device_id])
             jobs.ring(session, jobs.Job.DISPATCH, lane=int(Lane.NORMAL))
             chain.record(

@@ -36,6 +36,7 @@ ROOMS = (
     Room("mdm.cli.command", "command"),
     Room("mdm.cli.lost", "lost"),
     Room("mdm.cli.wipe", words=("wipe",)),
+    Room("mdm.cli.case_more", "case"),
     Room("mdm.cli.approval", "approval"),
     Room("mdm.cli.key", "key"),
     Room("mdm.cli.operator", "operator"),

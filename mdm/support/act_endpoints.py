@@ -17,7 +17,7 @@ from mdm.auth import Principal
 from mdm.auth.access import may
 from mdm.auth.rights import Action
 from mdm.db import SessionDep
-from mdm.support import acts, locations, memos, views
+from mdm.support import acts, locations, memos, repairs, views
 from mdm.support.acts import NoCarrier, WriteOff
 from mdm.support.endpoints import ShownText, Worker
 from mdm.support.kinds import CaseKind, Purpose, Verified
@@ -246,4 +246,4 @@ def write_note(case_id: int, body: WriteNote, session: SessionDep, principal: Wo
 @router.post("/close", operation_id="closeCase", summary="Close a case")
 def close(case_id: int, body: CloseCase, session: SessionDep, principal: Worker) -> CaseOut:
     """Close a case; one that was opened in error frees its tablet."""
-    return views.case_of(session, principal, acts.end(session, principal, case_id, body.outcome))
+    return views.case_of(session, principal, repairs.end(session, principal, case_id, body.outcome))

@@ -74,6 +74,11 @@ class Asked:
         return PURPOSES[self.kind.value]
 
     @property
+    def agreed(self) -> bool:
+        """Whether a second person has agreed to it."""
+        return self.approval is ApprovalState.APPROVED
+
+    @property
     def live(self) -> bool:
         """Whether it is not over."""
         return self.state in LIVE_STATES
@@ -112,6 +117,10 @@ class Progress:
     """Oldest first."""
     facts: Facts
     state: State
+
+    def asked_for(self, purpose: Purpose) -> list[Asked]:
+        """Return every command for a purpose, of former enrolments too, oldest first."""
+        return [each for each in self.asked if each.purpose is purpose]
 
     def latest(self, purpose: Purpose) -> Asked | None:
         """Return the newest command for a purpose in the tablet's present enrolment."""
@@ -207,7 +216,7 @@ def _facts(session: Session, case: Case, seen: Progress) -> Facts:
         locked=seen.line.lost_mode or screen,
         lock=lock.state if lock else None,
         wipe=wipe.state if wipe else None,
-        wipe_agreed=wipe is not None and wipe.approval is ApprovalState.APPROVED,
+        wipe_agreed=wipe is not None and wipe.agreed,
         found=case.found_at is not None,
         swapped=case.spare_number is not None,
         in_repair=repair > 0,

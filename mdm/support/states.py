@@ -145,7 +145,7 @@ ACTS: Final[Mapping[Act, tuple[frozenset[CaseKind], frozenset[State]]]] = {
     Act.FOUND: (LOSS, _LOOKED_FOR | {State.WIPED}),
     Act.WRITE_OFF: (LOSS | _JUST_LATE, _LOOKED_FOR | _LATE | {State.WIPED}),
     Act.SWAP: (_JUST_BROKEN, frozenset({State.OPENED, State.REPAIRING})),
-    Act.UNDO_SWAP: (_JUST_BROKEN, frozenset({State.SWAPPED, State.REPAIRING})),
+    Act.UNDO_SWAP: (_JUST_BROKEN, frozenset({State.SWAPPED})),
     Act.SEND_REPAIR: (_JUST_BROKEN, frozenset({State.OPENED, State.SWAPPED})),
     Act.REPAIR_BACK: (_JUST_BROKEN, frozenset({State.REPAIRING})),
     Act.REMIND: (_JUST_LATE, _LATE),

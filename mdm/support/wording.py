@@ -12,6 +12,7 @@ from typing import Final, Literal
 from mdm.commands.kinds import Kind
 from mdm.commands.models import CommandState
 from mdm.devices.models import EnrollmentStatus
+from mdm.support import words
 from mdm.support.kinds import LOSS, CaseKind, Purpose
 from mdm.support.progress import Asked, Line, Progress
 from mdm.support.states import State
@@ -236,3 +237,13 @@ def _tablet(what: str, asked: Asked, line: Line) -> Waiting:
         return Waiting(Who.TABLET, f"{what}_never_heard")
     heard = line.last_seen_at >= asked.created_at
     return Waiting(Who.TABLET, f"{what}_under_way" if heard else f"{what}_silent", line.last_seen_at)
+
+
+def event_words(what: str, language: Language = "en") -> str:
+    """Say what a line of a timeline tells."""
+    return _said(words.EVENTS[what], language)
+
+
+def field_words(name: str, language: Language = "en") -> str:
+    """Name a field of the written report."""
+    return _said(words.FIELDS[name], language)
