@@ -22,6 +22,7 @@ from mdm.api.problems import PROBLEMS, Problem, render_problems
 from mdm.api.reference import add_reference
 from mdm.apple import endpoints as apple_door
 from mdm.audit import endpoints as audit
+from mdm.auditor import endpoints as auditor
 from mdm.auth.guards import refuse_unguarded
 from mdm.checks import endpoints as checks
 from mdm.commands import endpoints as commands
@@ -52,6 +53,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     tokens.router,
     operators.router,
     audit.router,
+    auditor.router,
     organization.router,
     calendars.router,
     limits.router,

@@ -126,6 +126,29 @@ def checkpoint(*, as_json: _Json = False) -> None:
 
 
 @app.command()
+def report(
+    since: Annotated[str, typer.Option("--from", help="Not before this moment, such as 2026-04-01.")],
+    until: Annotated[str, typer.Option("--to", help="Before this moment.")],
+    *,
+    as_json: _Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Report who handled how much of what in a period (取扱状況): reads, exports, sign-ins, refusals, acts."""
+    period = {"since": _moment(since), "until": _moment(until)}
+    with connected() as api:
+        if as_csv:
+            typer.get_binary_stream("stdout").write(api.download(f"{_PATH}/report.csv", **period))
+            return
+        lines = api.get(f"{_PATH}/report", **period)
+    if as_json:
+        show_json(lines)
+        return
+    for line in lines:
+        who = f"{line['actor'].removeprefix('operator:')} ({line['role'] or '-'})"
+        print(f"{who:<32} {line['sort']:<8} {line['action']:<24} {line['count']:>7}  {line['last_at'][:19]}Z")
+
+
+@app.command()
 def keys(
     *,
     as_json: _Json = False,

@@ -1,0 +1,75 @@
+"""The operator API of the auditor: the report of handling. Reads; what it gives out goes on record."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from sqlmodel import Session
+
+from mdm.audit import chain
+from mdm.auditor import handling
+from mdm.auditor.handling import Line, Sort
+from mdm.auth import Action, Principal, may
+from mdm.db import SessionDep
+from mdm.errors import Forbidden, Invalid
+
+router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
+
+Reader = Annotated[Principal, Depends(may(Action.READ_AUDIT))]
+_Since = Annotated[AwareDatetime, Query(description="Not before this moment.")]
+_Until = Annotated[AwareDatetime, Query(description="Before this moment.")]
+
+
+class HandlingLine(BaseModel):
+    """How often one actor did one sort of thing."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    actor: str = Field(examples=["operator:hanako"])
+    role: str | None = Field(description="As it is now; null for accounts that are gone.")
+    sort: Sort
+    action: str = Field(examples=["holder.read_name"])
+    count: int
+    first_at: datetime
+    last_at: datetime
+
+
+class _CsvResponse(Response):
+    media_type = "text/csv"
+
+
+def whole_district(principal: Principal) -> None:
+    """Raise `Forbidden` unless the principal may see all schools, as the trail names them all."""
+    if not principal.scope.all_schools:
+        raise Forbidden("the audit trail names every school: it takes a scope of all schools")
+
+
+def _report(session: Session, principal: Principal, since: datetime, until: datetime, form: str) -> list[Line]:
+    whole_district(principal)
+    if until <= since:
+        raise Invalid("the period ends before it begins", errors=[{"pointer": "/until", "detail": "before since"}])
+    lines = handling.report(session, since, until)
+    details = {"since": since.isoformat(), "until": until.isoformat(), "form": form}
+    chain.record(session, principal, "audit.report", "audit", details)
+    return lines
+
+
+@router.get("/report", operation_id="reportHandling", summary="Who handled how much of what in a period")
+def report_handling(session: SessionDep, principal: Reader, since: _Since, until: _Until) -> list[HandlingLine]:
+    """Count reads, exports, sign-ins, refusals and acts by operator and action (取扱状況, R-58)."""
+    return [HandlingLine.model_validate(line) for line in _report(session, principal, since, until, "json")]
+
+
+@router.get(
+    "/report.csv",
+    operation_id="exportHandling",
+    summary="The same report as CSV",
+    response_class=_CsvResponse,
+)
+def export_handling(session: SessionDep, principal: Reader, since: _Since, until: _Until) -> Response:
+    """Give the report of handling as CSV (UTF-8 with a mark, for spreadsheets)."""
+    body = "".join(handling.csv_lines(_report(session, principal, since, until, "csv")))
+    headers = {"Content-Disposition": 'attachment; filename="handling.csv"'}
+    return _CsvResponse(body.encode("utf-8-sig"), headers=headers)
