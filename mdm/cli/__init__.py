@@ -23,7 +23,10 @@ class Room:
 ROOMS = (
     Room("mdm.cli.up", words=("up",)),
     Room("mdm.cli.serve", words=("web", "door", "worker", "beat", "migrate")),
-    Room("mdm.cli.login", words=("login", "logout")),
+    Room("mdm.cli.login", words=("login", "step-up", "logout")),
+    Room("mdm.cli.session", "session"),
+    Room("mdm.cli.factor", "factor"),
+    Room("mdm.cli.token", "token"),
     Room("mdm.cli.ledger", "ledger"),
     Room("mdm.cli.device", "device"),
     Room("mdm.cli.enroll", "enroll"),

@@ -41,6 +41,13 @@ def save_credentials(url: str, token: str) -> Path:
     return file
 
 
+def replace_kept(token: str) -> None:
+    """Keep a session that took the place of the kept one; ends the command where none is kept."""
+    if os.environ.get("TABANE_TOKEN"):
+        fail("the session in TABANE_TOKEN is replaced by a new one, which can only be kept after `tabane login`")
+    save_credentials(_credentials()[0], token)
+
+
 def forget_credentials() -> None:
     """Delete the kept session."""
     credentials_file().unlink(missing_ok=True)
@@ -79,6 +86,11 @@ class Client:
         """Post a JSON body; `once` adds a fresh Idempotency-Key, for what creates commands."""
         headers = {"Idempotency-Key": str(uuid.uuid4())} if once else {}
         return self._ask("POST", path, json=body, params=_given(params), headers=headers)
+
+    def attempt(self, path: str, body: Any) -> tuple[str, Any]:
+        """Post a JSON body and return the answer, or the slug and the sentence of its refusal; "" is no refusal."""
+        answer = self._reach("POST", path, json=body)
+        return ("", answer.json()) if answer.is_success else (_slug(answer), _sentence(answer))
 
     def patch(self, path: str, body: Any) -> Any:
         """Change a thing."""
@@ -130,13 +142,16 @@ class Client:
         answer = self._send(method, path, **options)
         return answer.json() if answer.content else None
 
-    def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    def _reach(self, method: str, path: str, **options: Any) -> httpx2.Response:
         try:
-            answer = self._http.request(method, path, **options)
+            return self._http.request(method, path, **options)
         except httpx2.TimeoutException:
             fail(f"{self._url} did not answer in time")
         except httpx2.HTTPError as error:
             fail(f"cannot reach {self._url}: {error}")
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        answer = self._reach(method, path, **options)
         if answer.is_success:
             return answer
         fail(_sentence(answer))
@@ -144,6 +159,14 @@ class Client:
 
 def _given(params: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
+
+
+def _slug(answer: httpx2.Response) -> str:
+    """Return the last word of a problem's type, or the status of what is no problem document."""
+    try:
+        return str(answer.json()["type"]).rpartition(":")[2]
+    except (ValueError, KeyError, TypeError):
+        return str(answer.status_code)
 
 
 def _sentence(answer: httpx2.Response) -> str:

@@ -1,12 +1,12 @@
-"""`tabane login` and `tabane logout`: keep a session for the next commands. No password is ever an argument."""
+"""`tabane login`, `step-up` and `logout`: keep a session for the next commands. No secret is ever an argument."""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mdm.cli.client import Client, connected, fail, forget_credentials, save_credentials
+from mdm.cli.client import Client, connected, fail, forget_credentials, replace_kept, save_credentials
 
 app = typer.Typer()
 PasswordFile = Annotated[
@@ -28,6 +28,14 @@ def read_password(file: Path | None, *, prompt: str, confirm: bool = False) -> s
     return lines[0]
 
 
+def read_code(prompt: str) -> str:
+    """Return a code from a prompt on a terminal, else the next line of standard input; good once, so it may show."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(prompt, err=True)).strip()
+    code = sys.stdin.readline().strip()
+    return code or fail("a code is needed: the next line of standard input")
+
+
 @app.command()
 def login(
     url: Annotated[str, typer.Option("--url", envvar="TABANE_URL", help="Where the operator app is reached.")],
@@ -36,13 +44,45 @@ def login(
 ) -> None:
     """Sign in and keep the session for the next commands."""
     password = read_password(password_file, prompt="Password")
+    body = {"name": name, "password": password, "bearer": True}
     client = Client(url, "")
     try:
-        answer = client.post("/api/v1/session", {"name": name, "password": password, "bearer": True})
+        slug, answer = client.attempt("/api/v1/session", body)
+        if slug == "second-factor-needed":
+            answer = client.post("/api/v1/session", body | {"code": read_code("Code of the app, or a recovery code")})
+        elif slug:
+            fail(str(answer))
     finally:
         client.close()
+    welcome(url, answer)
+
+
+def welcome(url: str, answer: dict[str, Any]) -> None:
+    """Keep a new session and say what it opens."""
     save_credentials(url, answer["token"])
-    print(f"Signed in to {url} as {name} ({answer['operator']['role']}) until {answer['expires_at']}.")
+    me = answer["operator"]
+    print(f"Signed in to {url} as {me['name']} ({me['role']}) until {answer['expires_at']}.")
+    if me["second_factor_missing"]:
+        print("This role needs a second factor before it may do anything: tabane factor totp")
+
+
+@app.command("step-up")
+def step_up(
+    password_file: PasswordFile = None,
+) -> None:
+    """Prove again that it is you, for what is irreversible: good for a few minutes."""
+    with connected() as api:
+        has = api.get("/api/v1/session/factors")
+        body: dict[str, str] = {}
+        if has["password"]:
+            body["password"] = read_password(password_file, prompt="Password")
+        if has["totp"]:
+            body["code"] = read_code("Code of the app, or a recovery code")
+        if not body:
+            fail("this account has neither a password nor an app: sign in again")
+        answer = api.post("/api/v1/session/step-up", body)
+    replace_kept(answer["token"])
+    print("Proved; what is irreversible is open for five minutes.")
 
 
 @app.command()

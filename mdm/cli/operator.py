@@ -6,7 +6,7 @@ import typer
 
 from mdm.auth import Role
 from mdm.cli import house
-from mdm.cli.client import connected, fail, show_json
+from mdm.cli.client import Client, connected, fail, show_json
 from mdm.cli.login import PasswordFile, read_password
 from mdm.db import transaction
 from mdm.operators import accounts
@@ -22,6 +22,9 @@ def add(
     *,
     school: Annotated[list[str] | None, typer.Option("--school", help="A school's code; may be repeated.")] = None,
     all_schools: Annotated[bool, typer.Option("--all-schools")] = False,
+    break_glass: Annotated[
+        bool, typer.Option("--break-glass", help="For when nothing else lets anybody in; its sign-in calls everyone.")
+    ] = False,
     password_file: PasswordFile = None,
 ) -> None:
     """Add an operator, straight in the database: for whoever runs this host."""
@@ -31,7 +34,7 @@ def add(
     password = read_password(password_file, prompt="New password", confirm=True)
     with transaction() as session:
         scope = accounts.scope_of_codes(session, school or [], all_schools=all_schools)
-        accounts.add(session, "host", name=name, password=password, role=role, scope=scope)
+        accounts.add(session, "host", name=name, password=password, role=role, scope=scope, break_glass=break_glass)
     print(f"Added {name} ({role.value}).")
 
 
@@ -49,12 +52,14 @@ def list_(*, as_json: _Json = False) -> None:
         print(f"{each['id']:>5}  {each['name']:<24} {each['role']:<14} {where}{state}")
 
 
+def _id_of(api: Client, name: str) -> int:
+    found = next((each for each in api.each("/api/v1/operators") if each["name"] == name), None)
+    return int(found["id"]) if found is not None else fail(f"there is no operator {name}")
+
+
 def _set_disabled(name: str, *, disabled: bool) -> None:
     with connected() as api:
-        found = next((each for each in api.each("/api/v1/operators") if each["name"] == name), None)
-        if found is None:
-            fail(f"there is no operator {name}")
-        api.patch(f"/api/v1/operators/{found['id']}", {"disabled": disabled})
+        api.patch(f"/api/v1/operators/{_id_of(api, name)}", {"disabled": disabled})
     print(f"{name} may {'no longer ' if disabled else ''}sign in.")
 
 
@@ -68,3 +73,20 @@ def disable(name: str) -> None:
 def enable(name: str) -> None:
     """Let a disabled operator sign in again."""
     _set_disabled(name, disabled=False)
+
+
+@app.command("reset-factors")
+def reset_factors(
+    name: str,
+    *,
+    host: Annotated[bool, typer.Option("--host", help="Straight in the database: when no administrator can.")] = False,
+) -> None:
+    """Forget the second factors of an operator who has lost them; everything that was open ends."""
+    if host:
+        house.move_in()
+        with transaction() as session:
+            accounts.reset_factors_by_host(session, name)
+    else:
+        with connected() as api:
+            api.delete(f"/api/v1/operators/{_id_of(api, name)}/factors")
+    print(f"{name} sets up a second factor anew at the next sign-in.")

@@ -170,6 +170,14 @@ def reset_factors(session: Session, principal: Principal, operator_id: int) -> N
     second_factors.reset(session, principal, find(session, principal, operator_id).operator)
 
 
+def reset_factors_by_host(session: Session, name: str) -> None:
+    """The same for any operator, by whoever runs this host."""
+    operator = session.exec(select(Operator).where(Operator.name == name).with_for_update()).first()
+    if operator is None:
+        raise NotFound("there is no such operator")
+    second_factors.reset(session, "host", operator)
+
+
 def open_session(
     session: Session,
     operator: Operator,

@@ -66,6 +66,7 @@ class OperatorLine(BaseModel):
     schools: list[str]
     created_at: datetime
     disabled_at: datetime | None
+    break_glass: bool = Field(description="Made on the host for emergencies; its sign-in calls everyone.")
 
 
 class PasswordReset(Body):
@@ -84,6 +85,7 @@ def _operator_line(account: accounts.Account) -> OperatorLine:
         schools=list(account.schools),
         created_at=account.operator.created_at,
         disabled_at=account.operator.disabled_at,
+        break_glass=account.operator.break_glass,
     )
 
 
