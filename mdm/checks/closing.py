@@ -16,10 +16,11 @@ from mdm.auth.rights import Action
 from mdm.checks import counts, evidence, lists, plans
 from mdm.checks.lists import Filters, Status, TaskLine
 from mdm.checks.models import CheckState, WhereaboutsCheck
+from mdm.checks.sought import STANDS
 
 _EVERYTHING: Final = Scope(all_schools=True)
 _FREEZE: Final = (
-    "UPDATE check_task t SET closed_state = d.state, closed_seen_at = e.last_seen_at"
+    f"UPDATE check_task t SET closed_state = {STANDS}, closed_seen_at = e.last_seen_at"
     " FROM device d LEFT JOIN enrollment e ON e.device_id = d.id WHERE t.check_id = :id AND d.id = t.device_id"
 )
 

@@ -18,6 +18,7 @@ from mdm.auth.principal import SCOPE_SQL, Principal
 from mdm.auth.rights import Action
 from mdm.checks import plans
 from mdm.checks.models import CheckState, EvidenceKind, WhereaboutsCheck
+from mdm.checks.sought import CASE, SOUGHT
 from mdm.devices import identifiers, ledger
 from mdm.errors import Conflict, Invalid, NotFound
 from mdm.organization import schools
@@ -27,17 +28,17 @@ AT_ONCE: Final = 5000
 MAX_LINES: Final = 1000
 """Numbers in one list of scans."""
 
-_CHECKINS: Final = """
+_CHECKINS: Final = f"""
 WITH running AS (
     SELECT id, checkins_from, by_hand FROM whereabouts_check
     WHERE state = 'running' AND (CAST(:only AS uuid) IS NULL OR id = :only) FOR SHARE
 ), due AS (
     SELECT t.check_id, t.device_id, e.last_seen_at
     FROM running r JOIN check_task t ON t.check_id = r.id
-        JOIN enrollment e ON e.device_id = t.device_id AND e.last_seen_at >= r.checkins_from
-        -- Of a stolen tablet that it speaks says nothing of where it is, nor of a spare that it is in its cupboard.
+        -- That a stolen tablet speaks says nothing of where it is, nor of a spare that it is in its cupboard.
+        JOIN enrollment e ON e.device_id = t.device_id AND e.last_seen_at >= r.checkins_from AND NOT e.lost_mode
         JOIN device d ON d.id = t.device_id AND d.state NOT IN ('lost', 'retired') AND NOT r.by_hand ? d.state
-    WHERE t.verified_at IS NULL AND t.excluded IS NULL
+    WHERE t.verified_at IS NULL AND t.excluded IS NULL AND NOT {SOUGHT}
     ORDER BY t.check_id, t.device_id LIMIT :limit FOR NO KEY UPDATE OF t SKIP LOCKED
 ), verified AS (
     UPDATE check_task t SET verified_at = due.last_seen_at, verified_by = 'checkin' FROM due
@@ -86,6 +87,7 @@ class Line:
     control_number: str | None
     outcome: Outcome
     reason: str | None = None
+    """Why the check leaves it out, or `case`: the support desk is looking for it."""
     school: str | None = None
     """The tablet's school, where it is another one."""
 
@@ -186,7 +188,7 @@ def _found(
     """Return what the ledger and the check's list know of these numbers, in scope or not."""
     statement = (
         "SELECT d.id, d.control_number, d.school_id, s.code, t.device_id IS NOT NULL AS listed, t.excluded,"
-        f" t.verified_at, {SCOPE_SQL.format(column='d.school_id')} AS in_scope"
+        f" t.verified_at, {SOUGHT} AS sought, {SCOPE_SQL.format(column='d.school_id')} AS in_scope"
         " FROM device d JOIN school s ON s.id = d.school_id"
         " LEFT JOIN check_task t ON t.check_id = :id AND t.device_id = d.id"
         " WHERE d.control_number = ANY(CAST(:numbers AS text[]))"
@@ -199,13 +201,14 @@ def _line(line: int, number: str, row: Row[tuple[object, ...]] | None, where: in
     if row is None or not row.in_scope:
         return Line(line, number, Outcome.UNKNOWN)
     elsewhere = row.code if where is not None and row.school_id != where else None
+    reason = CASE if row.sought else row.excluded
     if not row.listed:
-        return Line(line, number, Outcome.NOT_LISTED, school=elsewhere)
+        return Line(line, number, Outcome.NOT_LISTED, reason, elsewhere)
     if row.excluded is not None:
-        return Line(line, number, Outcome.EXCLUDED, reason=row.excluded, school=elsewhere)
+        return Line(line, number, Outcome.EXCLUDED, reason, elsewhere)
     if elsewhere is not None:
-        return Line(line, number, Outcome.OTHER_SCHOOL, school=elsewhere)
-    return Line(line, number, Outcome.VERIFIED if row.verified_at is None else Outcome.AGAIN)
+        return Line(line, number, Outcome.OTHER_SCHOOL, reason, elsewhere)
+    return Line(line, number, Outcome.VERIFIED if row.verified_at is None else Outcome.AGAIN, reason)
 
 
 def _write(

@@ -13,6 +13,7 @@ from sqlmodel import Session
 from mdm.auth.principal import SCOPE_SQL, Principal, Scope
 from mdm.auth.rights import Action, allowed
 from mdm.checks.models import EvidenceKind, Hand
+from mdm.checks.sought import STANDS
 from mdm.devices import identifiers
 
 
@@ -49,7 +50,7 @@ class TaskLine:
     state: str
     """In the ledger, when the check began."""
     state_now: str
-    """In the ledger now, or when the check was closed."""
+    """In the ledger now, or when the check was closed; `case`: in an open case of loss."""
     hand: Hand | None
     excluded: str | None
     last_contact: datetime | None
@@ -89,6 +90,7 @@ def may_know_holders(principal: Principal) -> bool:
     return allowed(principal.role, Action.READ_NAME)
 
 
+_AT_ONCE: Final = 5000
 _STATUS: Final = {
     Status.VERIFIED: "t.verified_at IS NOT NULL",
     Status.UNVERIFIED: "t.verified_at IS NULL AND t.excluded IS NULL",
@@ -96,7 +98,7 @@ _STATUS: Final = {
 }
 _TASKS: Final = f"""
 SELECT d.id AS device_id, d.control_number, s.code AS school_code, s.name AS school_name, t.year, t.class_name,
-    CASE WHEN :holders THEN h.user_id END AS user_id, t.state, coalesce(t.closed_state, d.state) AS state_now, t.hand,
+    CASE WHEN :holders THEN h.user_id END AS user_id, t.state, coalesce(t.closed_state, {STANDS}) AS state_now, t.hand,
     t.excluded, CASE WHEN t.closed_state IS NULL THEN e.last_seen_at ELSE t.closed_seen_at END AS last_contact,
     t.verified_at, t.verified_by, f.seen_at AS found_at, coalesce(f.school_id <> t.school_id, false) AS found_elsewhere,
     CASE WHEN {SCOPE_SQL.format(column="f.school_id")} THEN w.code END AS found_school
@@ -150,12 +152,12 @@ def _task(row: dict[str, Any]) -> TaskLine:
 
 
 def each(session: Session, scope: Scope, check_id: UUID, filters: Filters, *, holders: bool) -> Iterator[TaskLine]:
-    """Yield all tablets of a check that fit, a thousand at a time."""
+    """Yield all tablets of a check that fit, some thousand at a time."""
     after: tuple[str, str] | None = None
     while True:
-        batch = tasks(session, scope, check_id, filters, holders=holders, after=after, limit=1000)
+        batch = tasks(session, scope, check_id, filters, holders=holders, after=after, limit=_AT_ONCE)
         yield from batch
-        if len(batch) < 1000:
+        if len(batch) < _AT_ONCE:
             return
         after = (batch[-1].school_code, batch[-1].control_number)
 

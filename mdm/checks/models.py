@@ -161,12 +161,12 @@ class CheckTask(SQLModel, table=True):
     """Its ledger state when the check began."""
     hand: Hand | None = Field(default=None, sa_column=Column(String(16)))
     excluded: str | None = Field(default=None, sa_column=Column(String(16)))
-    """Why nobody need look for it: the ledger state that the check leaves out."""
+    """Why nobody need look for it: a ledger state that the check leaves out, or `case` of loss."""
     verified_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     """What was verified stays so."""
     verified_by: EvidenceKind | None = Field(default=None, sa_column=Column(String(16)))
     closed_state: str | None = Field(default=None, sa_column=Column(String(16)))
-    """The ledger state when the check was closed; from then on the row cannot change."""
+    """Where it stood when the check was closed, as `excluded` has it; from then on the row cannot change."""
     closed_seen_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     """When it had last been heard when the check was closed."""
 

@@ -36,6 +36,7 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "unverified": "未確認", "excluded": "対象外", "from": "期間", "as_of": "作成", "closed": "締切後の確定版",
         "open": "途中経過", "none": "未確認の端末はありません。",
         "stock": "在庫", "issued": "貸与", "lost": "紛失", "repair": "修理", "returned": "返却", "retired": "廃止",
+        "case": "紛失事案対応中",
     },
     Language.EN: {
         "title": "Tablets not verified", "control_number": "Control number", "school_code": "School code",
@@ -46,7 +47,7 @@ _WORDS: Final[Mapping[Language, Mapping[str, str]]] = {
         "unverified": "not verified", "excluded": "left out", "from": "Days", "as_of": "Made",
         "closed": "final, after closing", "open": "so far", "none": "Every tablet is verified.",
         "stock": "in stock", "issued": "issued", "lost": "lost", "repair": "in repair", "returned": "returned",
-        "retired": "retired",
+        "retired": "retired", "case": "in a case of loss",
     },
 }  # fmt: skip
 _COLUMNS: Final = (

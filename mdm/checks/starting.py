@@ -13,6 +13,7 @@ from mdm.auth.principal import Principal
 from mdm.auth.rights import Action
 from mdm.checks import plans
 from mdm.checks.models import CheckState, Repeats, WhereaboutsCheck
+from mdm.checks.sought import CASE, SOUGHT
 from mdm.checks.values import LONGEST_DAYS, Days, begin_of, following, today
 from mdm.devices import ledger
 from mdm.devices.models import LedgerState
@@ -76,10 +77,10 @@ WITH chosen AS (
 )
 INSERT INTO check_task (check_id, device_id, school_id, year, class_name, holder_id, state, hand, excluded)
 SELECT CAST(:id AS uuid), d.id, d.school_id, k.year, k.name, d.holder_id, d.state,
-    CASE WHEN NOT d.state = ANY(CAST(:states AS text[])) THEN NULL
+    CASE WHEN {SOUGHT} OR NOT d.state = ANY(CAST(:states AS text[])) THEN NULL
         WHEN d.state = ANY(CAST(:by_hand AS text[])) THEN 'must_be_seen'
         WHEN coalesce(e.last_seen_at < CAST(:silent_before AS timestamptz), true) THEN 'silent' END,
-    CASE WHEN d.state = ANY(CAST(:states AS text[])) THEN NULL ELSE d.state END
+    CASE WHEN {SOUGHT} THEN '{CASE}' WHEN d.state = ANY(CAST(:states AS text[])) THEN NULL ELSE d.state END
 FROM device d JOIN chosen ON chosen.id = d.school_id LEFT JOIN enrollment e ON e.device_id = d.id
     LEFT JOIN holder h ON h.id = d.holder_id LEFT JOIN school_class k ON k.id = h.class_id
 WHERE d.state = ANY(CAST(:states AS text[])) OR d.state IN ({_WITH_SOMEBODY})

@@ -114,9 +114,11 @@ class TaskOut(BaseModel):
     user_id: str | None = Field(description="Who had it; null for those who may not know who has a tablet.")
     status: Status
     state: str = Field(description="In the ledger when the check began.", examples=["issued"])
-    state_now: str = Field(description="In the ledger now, or when the check was closed.", examples=["issued"])
+    state_now: str = Field(
+        description="In the ledger now, or at the closing; `case`: in an open case of loss.", examples=["issued"]
+    )
     hand: Hand | None = Field(description="Why it should be looked at by hand.")
-    excluded: str | None = Field(description="The ledger state for which the check leaves it out.")
+    excluded: str | None = Field(description="Why the check leaves it out: a ledger state, or `case` of loss.")
     last_contact: datetime | None
     verified_at: datetime | None
     verified_by: EvidenceKind | None
@@ -156,7 +158,9 @@ class LineOut(BaseModel):
     line: int
     control_number: str | None = Field(description="Null where the line holds none.")
     outcome: Outcome
-    reason: str | None = Field(description="For `excluded`: the ledger state.", examples=["repair"])
+    reason: str | None = Field(
+        description="For `excluded`: why. `case`: the support desk is looking for it.", examples=["repair"]
+    )
     school: str | None = Field(description="The tablet's own school, where it was scanned in another one.")
 
 

@@ -218,7 +218,7 @@ def _show_taken(taken: dict[str, Any], *, as_json: bool) -> None:
     else:
         for line in outcomes(taken):
             print(line)
-    if not set(taken["counts"]) <= {"verified", "again", "repeated"}:
+    if not set(taken["counts"]) <= {"verified", "again", "repeated"} or any(line["reason"] for line in taken["lines"]):
         raise typer.Exit(1)
 
 

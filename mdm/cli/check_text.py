@@ -61,9 +61,10 @@ def _counts(counts: dict[str, int]) -> str:
 def outcomes(taken: dict[str, Any]) -> Iterator[str]:
     """Say of each line that needs a look what became of it, then how many of each there are."""
     for line in taken["lines"]:
-        if line["outcome"] in ("verified", "again"):
+        if line["outcome"] in ("verified", "again") and not line["reason"]:
             continue
-        more = ", ".join(each for each in (line["reason"], line["school"]) if each)
+        reason = "in an open case of loss" if line["reason"] == "case" else line["reason"]
+        more = ", ".join(each for each in (reason, line["school"]) if each)
         number = line["control_number"] or "?"
         yield f"line {line['line']:<5} {number:<16} {_OUTCOMES[line['outcome']]}{f' ({more})' if more else ''}"
     yield "; ".join(f"{count:,} {_OUTCOMES[outcome]}" for outcome, count in sorted(taken["counts"].items()))

@@ -71,6 +71,40 @@ def test_what_a_stolen_tablet_says_proves_nothing(running, bring_forward, speak,
     assert set(tasks(running.api, path, status="verified")) == {"A04"}
 
 
+def _open_case(client, number, kind="lost"):
+    body = {"kind": kind, "control_number": number, "caller": "teacher", "verified": "through_school"}
+    answer = client.post("/api/v1/cases", json=body, headers={"Idempotency-Key": number})
+    assert answer.is_success, answer.text
+
+
+def test_what_the_desk_looks_for_is_left_to_it(running, bring_forward, speak, session, time):
+    """A tablet in a case of loss is left out of the list; one that gets there later is verified by no check-in.
+
+    A scan of it counts, and says that the desk is looking for it.
+    """
+    _open_case(running.api, "A01", "stolen")
+    path = running()
+    assert tasks(running.api, path, status="excluded")["A01"]["excluded"] == "case"
+    _open_case(running.api, "A02")
+    session.execute(
+        text("UPDATE enrollment SET lost_mode = true WHERE device_id = (SELECT id FROM device WHERE serial = 'ZZB01')")
+    )
+    session.commit()
+    time.go(hours=1)
+    speak("A01", "A02", "A03", "B01")
+    assert bring_forward()["checkins"] == 1
+    listed = tasks(running.api, path, status="unverified")
+    assert {number: line["state_now"] for number, line in listed.items()} == {
+        "A02": "case",
+        "A04": "stock",
+        "B01": "issued",
+        "B02": "stock",
+    }
+    scanned = running.api.post(f"{path}/scans", json={"control_numbers": ["A02", "A01"]})
+    assert outcomes(scanned) == [("A02", "verified"), ("A01", "excluded")]
+    assert [line["reason"] for line in scanned.json()["lines"]] == ["case", "case"]
+
+
 def test_scans_are_answered_line_by_line(running, session, fleet, time):
     """Each number gets its outcome: verified, of another school, left out, not listed, unknown, twice, no number."""
     path = running()
