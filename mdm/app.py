@@ -36,6 +36,7 @@ from mdm.operators import session_endpoints as sessions
 from mdm.operators import token_endpoints as tokens
 from mdm.organization import calendar_endpoints as calendars
 from mdm.organization import endpoints as organization
+from mdm.safeguards import endpoints as safeguards
 from mdm.safeguards import key_endpoints as keys
 from mdm.settings import get_settings
 from mdm.support import act_endpoints as case_acts
@@ -68,6 +69,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     case_repairs.router,
     case_papers.router,
     keys.router,
+    safeguards.router,
 )
 """One line per room, in the order of the document."""
 OPEN_ROUTES = frozenset(

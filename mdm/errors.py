@@ -1,6 +1,19 @@
 """Typed errors of the house. Each edge renders them its own way: RFC 9457 for operators, a bare status for tablets."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Somebody's try at what cannot be undone, refused: the breaker counts these (`mdm.safeguards.breaker`)."""
+
+    operator_id: int
+    actor: str
+    what: str
+    """An action or a kind of command; never what the request said."""
+    trips: str | None = None
+    """The pattern that opens the breaker by itself; None: only many of them do."""
 
 
 class MdmError(Exception):
@@ -8,6 +21,8 @@ class MdmError(Exception):
 
     status: HTTPStatus = HTTPStatus.BAD_REQUEST
     slug: str = "bad-request"
+    attempt: Attempt | None = None
+    """Set where what was refused cannot be undone."""
 
     def __init__(self, detail: str, *, errors: list[dict[str, str]] | None = None) -> None:
         super().__init__(detail)

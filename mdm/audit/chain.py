@@ -36,7 +36,7 @@ def record(
     never secrets or names of pupils. Take it late in a transaction: later writers wait for this one's commit.
     """
     session.flush()
-    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    stand_in_line(session)
     newest = select(AuditEvent.id, AuditEvent.digest, AuditEvent.sequence).order_by(col(AuditEvent.id).desc()).limit(1)
     before = session.execute(newest).first()
     key_id = vault.present_key()
@@ -56,6 +56,14 @@ def record(
     session.add(event)
     session.flush()
     witness.expect(session, event)
+
+
+def stand_in_line(session: Session) -> None:
+    """Take the writers' lock before the record is due: whoever needs another order of things deadlocks with `record`.
+
+    For rules that count what others have done (budgets) and put it on record in the same transaction.
+    """
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def seal_key(key_id: str) -> bytes:

@@ -46,6 +46,10 @@ class Operator(SQLModel, table=True):
     """For when nothing else lets anybody in: its sign-in calls everyone."""
     second_factor_waived: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
     """The founding account before it has its first second factor; never set again afterwards."""
+    elevated_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When somebody else last gave the account more: a higher role, more schools, a password, its way back in."""
+    made_on_host: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    """Made with the database in hand, as the first ones are: never too young for what cannot be undone."""
 
 
 class OperatorSchool(SQLModel, table=True):

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Mapped
 
 from mdm import clock
 from mdm.auth.models import Role
-from mdm.auth.rights import RIGHTS, Action, allowed
-from mdm.errors import Forbidden
+from mdm.auth.rights import RIGHTS, Action, Safety, allowed
+from mdm.errors import Attempt, Forbidden
 
 FRESH_FOR_A: Final = 5
 """How many minutes ago, at most, a person proved to be there who does something irreversible."""
@@ -139,16 +139,26 @@ class Principal:
         What is irreversible needs a person who has just proved to be there: `StepUpRequired` otherwise.
         """
         if not allowed(self.role, action):
-            raise Forbidden(f"the role {self.role.value} may not do this ({action.value})")
+            raise self._refused(action, f"the role {self.role.value} may not do this ({action.value})")
         right = RIGHTS[action]
         if right.person and self.credential is not CredentialKind.SESSION:
-            raise Forbidden(f"an API token may not do this ({action.value}); sign in for it")
+            raise self._refused(action, f"an API token may not do this ({action.value}); sign in for it")
         if self.actions is not None and action not in self.actions:
-            raise Forbidden(f"this API token was not made for this ({action.value})")
+            raise self._refused(action, f"this API token was not made for this ({action.value})")
         if action not in _OWN_ACCOUNT:
             self.must_have_shown_two()
         if right.safety.needs_a_person:
+            if self.credential is not CredentialKind.SESSION:
+                detail = "this needs a person who has just proved to be there; an API token cannot"
+                raise self._refused(action, detail, StepUpRequired)
             self.must_be_fresh(FRESH_FOR_A)
+
+    def _refused(self, action: Action, detail: str, kind: type[Forbidden] = Forbidden) -> Forbidden:
+        """Return the refusal, marked when it was a try at what cannot be undone: the breaker counts those."""
+        error = kind(detail)
+        if action not in RIGHTS or RIGHTS[action].safety is Safety.A:
+            error.attempt = Attempt(self.id, self.actor, action.value)
+        return error
 
     def fresh(self, minutes: float) -> bool:
         """Say whether the person proved to be there in the last minutes; a token never did."""

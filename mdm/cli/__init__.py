@@ -42,6 +42,7 @@ ROOMS = (
     Room("mdm.cli.case_more", "case"),
     Room("mdm.cli.approval", "approval"),
     Room("mdm.cli.key", "key"),
+    Room("mdm.cli.safeguard", "safeguard"),
     Room("mdm.cli.operator", "operator"),
     Room("mdm.cli.audit", "audit"),
 )

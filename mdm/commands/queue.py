@@ -14,11 +14,11 @@ from mdm.auth.rights import Safety
 from mdm.commands import decisions, transitions
 from mdm.commands.arguments import check_arguments
 from mdm.commands.decisions import Keep, Live, Place, Refuse, Target, Wish
-from mdm.commands.kinds import FACTS, Kind, action_of
+from mdm.commands.kinds import FACTS, Kind, action_of, safety_of
 from mdm.commands.models import LIVE_STATES, Command, CommandState
 from mdm.devices.models import Device, Enrollment
-from mdm.errors import Conflict, Forbidden, Invalid, MdmError, NotFound
-from mdm.safeguards import approvals
+from mdm.errors import Attempt, Conflict, Forbidden, Invalid, MdmError, NotFound
+from mdm.safeguards import approvals, budgets, seasoned, thresholds
 
 _LIVE = text(f"state IN ({', '.join(repr(state.value) for state in LIVE_STATES)})")
 """In words, not as parameters: a plan that PostgreSQL keeps cannot tell from a parameter which index is meant."""
@@ -48,11 +48,11 @@ def enqueue(
 
     A class A command is held until a second person approves, and goes to one tablet at a time. `who` may be the name
     of a job (`job:upkeep`), which has no scope and may not ask for class A. A tablet outside the principal's scope is
-    refused as `NotFound`. Raises `Invalid` for arguments, `Forbidden` without the right to the kind; refusals of single
-    tablets are in the outcomes.
+    refused as `NotFound`. Raises `Invalid` for arguments, `Forbidden` without the right to the kind, `BudgetSpent` when
+    not all of it is within the budgets (then nothing is asked for); refusals of single tablets are in the outcomes.
     """
     wanted = list(dict.fromkeys(device_ids))
-    _may_ask(who, wish, len(wanted))
+    _may_ask(session, who, wish, len(wanted))
     scope = who.scope if isinstance(who, Principal) else Scope(all_schools=True)
     targets = {target.device_id: target for target in _locked_targets(session, scope, wanted)}
     live = _live_of(session, targets)
@@ -82,16 +82,21 @@ def enqueue(
     return sorted(outcomes, key=lambda outcome: order[outcome.device_id])
 
 
-def _may_ask(who: Principal | str, wish: Kind | Wish, count: int) -> None:
+def _may_ask(session: Session, who: Principal | str, wish: Kind | Wish, count: int) -> None:
     class_a = isinstance(wish, Kind) and decisions.needs_approval(wish)
     if isinstance(who, Principal):
         who.must(Action.LOCK if wish is Wish.LOCK else action_of(wish))
         if wish is Kind.RENEW_IDENTITY:
             raise Invalid("identities are renewed by the server itself")
+        if class_a:
+            seasoned.must_be(session, who.id, thresholds.current(session), what=f"ask for {wish.value}")
     elif class_a:
         raise Forbidden("a job may not ask for what cannot be undone")
     if class_a and count > 1:
-        raise Forbidden("what cannot be undone is asked of one tablet at a time")
+        error = Forbidden("what cannot be undone is asked of one tablet at a time")
+        if isinstance(who, Principal):
+            error.attempt = Attempt(who.id, who.actor, wish.value)
+        raise error
 
 
 def _locked_targets(session: Session, scope: Scope, device_ids: Sequence[int]) -> list[Target]:
@@ -147,6 +152,7 @@ def _place(
 ) -> dict[int, Command]:
     if not placed:
         return {}
+    _spend(session, who, [(target.device_id, place.kind) for target, place in placed])
     superseded = [command_id for _, place in placed for command_id in place.supersedes]
     transitions.supersede(session, superseded, note=f"by a newer {placed[0][1].kind.value}")
     rows = [_row(who, target, place, arguments[place.kind]) for target, place in placed]
@@ -164,6 +170,13 @@ def _place(
     transitions.log(session, ids, CommandState(rows[0]["state"]), f"asked for by {actor}")
     _follow_up(session, who, [(target, fresh[target.device_id]) for target, _ in placed], reason)
     return fresh
+
+
+def _spend(session: Session, who: Principal | str, placed: Sequence[tuple[int, Kind]]) -> None:
+    """Spend what these commands cost, each kind by its class; what was on its way already costs nothing again."""
+    for kind in sorted({kind for _, kind in placed}):
+        devices = [device_id for device_id, placed_kind in placed if placed_kind is kind]
+        budgets.spend(session, who, safety_of(kind), devices, what=kind.value)
 
 
 def _row(who: Principal | str, target: Target, place: Place, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mdm.auth.credentials import Issued
 from mdm.auth.models import Operator, OperatorSchool
 from mdm.auth.passwords import hash_password
 from mdm.auth.principal import Factor
+from mdm.auth.rights import allowed
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.operators import factors as second_factors
 from mdm.organization.models import School
@@ -77,6 +78,7 @@ def add(
         created_at=clock.now(),
         second_factor_waived=founding,
         break_glass=break_glass,
+        made_on_host=not isinstance(actor, Principal),
     )
     session.add(operator)
     session.flush()
@@ -127,6 +129,8 @@ def change(
     everyone_in_charge = select(Operator.id).where(_in_charge()).order_by(col(Operator.id)).with_for_update()
     in_charge = set(session.exec(everyone_in_charge))
     operator = find(session, principal, operator_id).operator
+    if _gives_more(session, operator, role=role, scope=scope, disabled=disabled):
+        operator.elevated_at = clock.now()
     if role is not None:
         operator.role = role
     if scope is not None:
@@ -151,12 +155,27 @@ def change(
     return _account(session, operator)
 
 
+def _gives_more(
+    session: Session, operator: Operator, *, role: Role | None, scope: Scope | None, disabled: bool | None
+) -> bool:
+    """Say whether a change gives the account what it did not have: a right, schools, a way in."""
+    assert operator.id is not None
+    held = credentials.principal_of(session, operator).scope
+    return (
+        (role is not None and any(allowed(role, act) and not allowed(operator.role, act) for act in Action))
+        or (scope is not None and not held.includes(scope))
+        or (disabled is False and operator.disabled_at is not None)
+    )
+
+
 def set_password(session: Session, principal: Principal, operator_id: int, password: str) -> None:
     """Give an operator a new password and end all its sessions and tokens."""
     if operator_id != principal.id:
         principal.must(Action.MANAGE_OPERATORS)
     operator = find(session, principal, operator_id).operator
     operator.password_hash = hash_password(password, name=operator.name)
+    if operator_id != principal.id:
+        operator.elevated_at = clock.now()  # whoever set it could be whoever signs in with it
     session.add(operator)
     credentials.revoke_all(session, operator_id)
     chain.record(session, principal, "operator.password", f"operator:{operator.name}")

@@ -1,4 +1,7 @@
-"""Approvals: what a second person must agree to before it leaves, and the keys with which people sign that."""
+"""Approvals: what a second person must agree to before it leaves, and the keys with which people sign that.
+
+The room's other tables (thresholds, budgets) are in modules beside this one.
+"""
 
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +23,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
+
+from mdm.safeguards import budget_models, threshold_models
+
+__all__ = ["Approval", "ApprovalState", "ApproverKey", "KeyKind", "budget_models", "threshold_models"]
 
 
 class ApprovalState(StrEnum):

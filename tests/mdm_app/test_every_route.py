@@ -39,7 +39,7 @@ def operations(client) -> list[tuple[str, str]]:
 
 def _secret(name: str, role: Role, *, all_schools: bool = True) -> str:
     with db.transaction() as session:
-        operator = Operator(name=name, password_hash="", role=role, all_schools=all_schools)
+        operator = Operator(name=name, password_hash="", role=role, all_schools=all_schools, made_on_host=True)
         session.add(operator)
         session.flush()
         return credentials.open_session(session, operator.id).secret

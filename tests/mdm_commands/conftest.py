@@ -97,7 +97,9 @@ def sign_in(district: District) -> Iterator:
     def make(name: str, role: Role = Role.SUPPORT, *, schools: list[str] | None = None, token: bool = False) -> Api:
         scope = Scope(schools is None, frozenset(district.schools[code] for code in schools or []))
         with db.transaction() as session:
-            operator = Operator(name=name, password_hash="", role=role, all_schools=scope.all_schools)
+            operator = Operator(
+                name=name, password_hash="", role=role, all_schools=scope.all_schools, made_on_host=True
+            )
             session.add(operator)
             session.flush()
             for school_id in scope.school_ids:

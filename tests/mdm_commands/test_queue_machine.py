@@ -69,7 +69,10 @@ class Queue(RuleBasedStateMachine):
         self.epoch, self.lost = 1, False
         with db.transaction() as session:
             school = School(code=uuid.uuid4().hex[:12], name="x")
-            people = [Operator(name=uuid.uuid4().hex, password_hash="", role=Role.SUPPORT) for _ in range(2)]
+            people = [
+                Operator(name=uuid.uuid4().hex, password_hash="", role=Role.SUPPORT, made_on_host=True)
+                for _ in range(2)
+            ]
             session.add_all([school, *people])
             session.flush()
             device = Device(control_number=school.code, serial=school.code, platform="apple", school_id=school.id)

@@ -1,0 +1,99 @@
+"""`tabane safeguard`: show, tighten and loosen the thresholds of the safeguards, through the operator API."""
+
+from typing import Annotated, Any
+
+import typer
+
+from mdm.cli.client import connected, fail, show_json
+
+app = typer.Typer(no_args_is_help=True, help="Safeguards against mass wipes.")
+_PATH = "/api/v1/safeguards"
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(help="One threshold only, such as a.operator.hour.")] = None,
+    *,
+    history: Annotated[bool, typer.Option("--history", help="Every value that was set, newest first.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Show the thresholds that hold, who set them and which way is looser."""
+    if history and name is None:
+        fail("say whose history: tabane safeguard show NAME --history", code=2)
+    with connected() as api:
+        found = [line for line in api.get(f"{_PATH}/thresholds") if name in (None, line["name"])]
+        if not found:
+            fail("there is no such threshold")
+        if history:
+            found = [{"name": name, **line} for line in api.each(f"{_PATH}/thresholds/{name}/history")]
+    if as_json:
+        show_json(found)
+        return
+    for line in found:
+        _print(line)
+
+
+@app.command("set")
+def set_(
+    name: Annotated[str, typer.Argument(help="Which threshold, such as a.operator.hour.")],
+    value: int,
+    *,
+    reason: Annotated[str, typer.Option(help="Why; needed for loosening.")] = "",
+    as_json: _Json = False,
+) -> None:
+    """Tighten a threshold at once, or ask another administrator to loosen it."""
+    with connected() as api:
+        answer = api.put(f"{_PATH}/thresholds/{name}", {"value": value, "reason": reason})
+    if as_json:
+        show_json(answer)
+        return
+    _print(answer["threshold"])
+    if answer["request"] is not None:
+        print("this loosens a safeguard; another administrator decides with")
+        print(f"  tabane safeguard approve {answer['request']['id']}")
+
+
+@app.command()
+def requests(*, as_json: _Json = False) -> None:
+    """List the wishes to loosen a threshold, newest first."""
+    with connected() as api:
+        found = list(api.each(f"{_PATH}/threshold-requests"))
+    if as_json:
+        show_json(found)
+        return
+    for each in found:
+        _print_request(each)
+
+
+@app.command()
+def approve(request_id: str, *, as_json: _Json = False) -> None:
+    """Agree to somebody else's wish to loosen a threshold. Needs a sign-in; a token will not do."""
+    _decide(request_id, "approve", as_json=as_json)
+
+
+@app.command()
+def reject(request_id: str, *, as_json: _Json = False) -> None:
+    """Refuse somebody else's wish, or withdraw one's own."""
+    _decide(request_id, "reject", as_json=as_json)
+
+
+def _decide(request_id: str, verb: str, *, as_json: bool) -> None:
+    with connected() as api:
+        request = api.post(f"{_PATH}/threshold-requests/{request_id}/{verb}")
+    if as_json:
+        show_json(request)
+    else:
+        _print_request(request)
+
+
+def _print(line: dict[str, Any]) -> None:
+    who = f"{line['set_by'].removeprefix('operator:')}, {line['set_at'][:19]}Z" if line["set_at"] else "first value"
+    second = f", with {line['approved_by'].removeprefix('operator:')}" if line["approved_by"] else ""
+    why = f": {line['reason']}" if line["reason"] else ""
+    print(f"{line['name']:<26} {line['value']:>6}  {line.get('meaning', '')} ({who}{second}{why})")
+
+
+def _print_request(request: dict[str, Any]) -> None:
+    print(f"{request['id']}  {request['state']:<9} {request['name']} {request['before']} -> {request['value']}")
+    print(f"    asked by {request['requested_by']}: {request['reason']} (until {request['expires_at'][:16]}Z)")
