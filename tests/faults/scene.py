@@ -44,6 +44,11 @@ WEATHER = Behaviour(
 )
 """Fine, but not perfect."""
 _BULK = 500
+_NO_BUDGET = (
+    "INSERT INTO safeguard_threshold (name, value, set_by, reason) SELECT name, 15000, 'host', 'a fault run'"
+    " FROM unnest(ARRAY['b.operator.hour', 'b.fleet.hour']) AS name"
+)
+"""Faults are about what becomes of orders, of which there are far more here than anybody may give in an hour."""
 _OPEN = "('queued', 'sent', 'delivered', 'not_now')"
 
 
@@ -105,6 +110,8 @@ class Scene:
         adding = [house.spawn(name, "operator", "add", name, *options) for name in ("first", "second")]
         house.start()
         assert [one.wait(60) for one in adding] == [0, 0], house.tails()
+        with house.sql() as connection:
+            connection.execute(_NO_BUDGET)
         self.clients = [self._signed_in(name) for name in ("first", "second")]
         self.signer = Signer("second").pinned(house.postgres.url)
 

@@ -132,13 +132,13 @@ class District:
             self._start(part, part, "--port", str(port))
         self._start("worker", "worker", "urgent", "push", "sync", "sweep")
         self._start("beat", "beat")
-        self._add_operator("first")
+        for name in ("first", "second"):
+            self._add_operator(name)
         for url in (self.door_url, self.web_url):
             self.until(lambda url=url: _ready(url), f"{url} ready", seconds=60)
-        assert self._processes.pop("operator").wait(60) == 0, self.logs()
+        for name in ("first", "second"):
+            assert self._processes.pop(f"operator-{name}").wait(60) == 0, self.logs()
         self.first = Api(self.web_url, "first", self.logs)
-        account = {"name": "second", "password": PASSWORD, "role": "administrator", "all_schools": True}
-        self.first.ask("POST", "/operators", json=account)
         self.second = Api(self.web_url, "second", self.logs)
         self._apis = [self.first, self.second]
         self.signer = Signer("second").pinned(self.database_url)
@@ -341,7 +341,7 @@ class District:
         secret = self.folder / "password"
         secret.write_text(PASSWORD)
         options = ("--role", "administrator", "--all-schools", "--password-file", str(secret))
-        self._start("operator", "operator", "add", name, *options)
+        self._start(f"operator-{name}", "operator", "add", name, *options)
 
 
 def luhn(digits: str) -> str:

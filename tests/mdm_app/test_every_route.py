@@ -91,7 +91,10 @@ def _plant() -> dict[str, str]:
             "INSERT INTO enrollment (device_id, status, epoch, udid, supervised)"
             " SELECT id, 'active', 1, 'ZEBRA', true FROM device"
         )
-        run("INSERT INTO operator (name, password_hash, role, all_schools) VALUES ('zebra', '', 'support', true)")
+        run(
+            "INSERT INTO operator (name, password_hash, role, all_schools, created_at)"
+            " VALUES ('zebra', '', 'support', true, 'epoch')"
+        )
     with db.transaction() as session:
         zebra = session.exec(select(Operator).where(Operator.name == "zebra")).one()
         principal = credentials.principal_of(session, zebra)

@@ -240,7 +240,8 @@ class District:
         command_id = self.order(tablet, "wipe", lane=0, state="held")
         people = [
             self.one(
-                "INSERT INTO operator (name, role, password_hash, all_schools) VALUES (%s, 'administrator', '', true)"
+                "INSERT INTO operator (name, role, password_hash, all_schools, made_on_host)"
+                " VALUES (%s, 'administrator', '', true, true)"
                 " ON CONFLICT (name) DO UPDATE SET role = excluded.role RETURNING id",
                 name,
             )

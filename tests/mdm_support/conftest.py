@@ -109,7 +109,7 @@ def sign_in(district: District) -> Iterator:
 
     def make(name: str, role: Role = Role.SUPPORT, *, school: str | None = None) -> Api:
         with db.transaction() as session:
-            operator = Operator(name=name, password_hash="", role=role, all_schools=school is None)
+            operator = Operator(name=name, password_hash="", role=role, all_schools=school is None, made_on_host=True)
             session.add(operator)
             session.flush()
             if school is not None:
