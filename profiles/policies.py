@@ -125,9 +125,14 @@ def history(session: Session, principal: Principal, name: str) -> list[ShownPoli
 
 def find(session: Session, scope: Scope, name: str) -> Policy:
     """Return a policy's row; NotFound when it is not there or not in scope."""
-    if not _shown(session, scope, name=name):
+    if not visible(session, scope, name):
         raise NotFound(f"there is no policy `{name}`")
     return session.exec(select(Policy).where(Policy.name == name)).one()
+
+
+def visible(session: Session, scope: Scope, name: str) -> bool:
+    """Say whether a policy of this name is in scope."""
+    return bool(_shown(session, scope, name=name))
 
 
 def place_of(session: Session, policy: Policy) -> places.Place:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mdm.auth import Role
+from mdm.auth import Role, Scope
 from mdm.cli import house
 from mdm.cli.client import Client, connected, fail, show_json
 from mdm.cli.login import PasswordFile, read_password
@@ -33,7 +33,7 @@ def add(
     house.move_in()
     password = read_password(password_file, prompt="New password", confirm=True)
     with transaction() as session:
-        scope = accounts.scope_of_codes(session, school or [], all_schools=all_schools)
+        scope = accounts.scope_of_codes(session, school or [], all_schools=all_schools, within=Scope(all_schools=True))
         accounts.add(session, "host", name=name, password=password, role=role, scope=scope, break_glass=break_glass)
     print(f"Added {name} ({role.value}).")
 

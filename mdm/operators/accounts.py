@@ -33,12 +33,16 @@ class Account:
     """Codes, sorted; empty with `all_schools`."""
 
 
-def scope_of_codes(session: Session, codes: Sequence[str], *, all_schools: bool) -> Scope:
-    """Return the scope of these school codes; `Invalid` names the unknown ones, or says that none were given."""
+def scope_of_codes(session: Session, codes: Sequence[str], *, all_schools: bool, within: Scope) -> Scope:
+    """Return the scope of these codes of schools `within` the giver's; `Invalid` names those there are not, or none.
+
+    A school outside the giver's scope does not exist for whoever asks.
+    """
     if all_schools:
         return Scope(all_schools=True)
     wanted = sorted(set(codes))
-    known = dict(session.exec(select(School.code, School.id).where(col(School.code).in_(wanted))).all())
+    there = select(School.code, School.id).where(col(School.code).in_(wanted), within.covers(col(School.id)))
+    known = dict(session.exec(there).all())
     unknown = [code for code in wanted if code not in known]
     if unknown or not wanted:
         detail = f"no such school: {', '.join(unknown)}" if unknown else "name schools, or set all_schools"

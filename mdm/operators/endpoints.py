@@ -104,7 +104,7 @@ def add_operator(
     body: NewOperator, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.MANAGE_OPERATORS))]
 ) -> OperatorLine:
     """Make an account with a scope no wider than one's own."""
-    scope = accounts.scope_of_codes(session, body.schools, all_schools=body.all_schools)
+    scope = accounts.scope_of_codes(session, body.schools, all_schools=body.all_schools, within=principal.scope)
     operator = accounts.add(
         session,
         principal,
@@ -135,7 +135,8 @@ def change_operator(
     """Change an operator other than oneself; all that the operator had open ends at once."""
     scope = None
     if body.all_schools is not None or body.schools is not None:
-        scope = accounts.scope_of_codes(session, body.schools or [], all_schools=bool(body.all_schools))
+        everywhere = bool(body.all_schools)
+        scope = accounts.scope_of_codes(session, body.schools or [], all_schools=everywhere, within=principal.scope)
     account = accounts.change(session, principal, operator_id, role=body.role, scope=scope, disabled=body.disabled)
     return _operator_line(account)
 

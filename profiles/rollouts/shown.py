@@ -104,9 +104,8 @@ def show(session: Session, principal: Principal, rollout_id: UUID) -> ShownRollo
     row = session.exec(
         select(Rollout, Policy).join(Policy, col(Policy.id) == col(Rollout.policy_id)).where(Rollout.id == rollout_id)
     ).first()
-    if row is None:
+    if row is None or not policies.visible(session, principal.scope, row[1].name):
         raise NotFound("there is no such rollout")
-    policies.find(session, principal.scope, row[1].name)
     return _shown(session, principal, *row, own_page=True)
 
 
