@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, func
+from sqlalchemy import ColumnElement, and_, func, text
 from sqlmodel import Session, col, delete, exists, select
 
 from mdm import clock
 from mdm.audit import chain
-from mdm.auth import Action, Principal, Role, Scope, credentials
+from mdm.auth import SCOPE_SQL, Action, Principal, Role, Scope, credentials
 from mdm.auth.credentials import Issued
 from mdm.auth.models import Operator, OperatorSchool
 from mdm.auth.passwords import hash_password
@@ -41,13 +41,14 @@ def scope_of_codes(session: Session, codes: Sequence[str], *, all_schools: bool,
     if all_schools:
         return Scope(all_schools=True)
     wanted = sorted(set(codes))
-    there = select(School.code, School.id).where(col(School.code).in_(wanted), within.covers(col(School.id)))
-    known = dict(session.exec(there).all())
+    there = text(f"SELECT code, id FROM school WHERE code = ANY(:codes) AND {SCOPE_SQL.format(column='id')}")
+    found = session.execute(there, {"codes": wanted, "schools": within.parameter})
+    known: dict[str, int] = {row.code: row.id for row in found}
     unknown = [code for code in wanted if code not in known]
     if unknown or not wanted:
         detail = f"no such school: {', '.join(unknown)}" if unknown else "name schools, or set all_schools"
         raise Invalid("the scope is wrong", errors=[{"pointer": "/schools", "detail": detail}])
-    return Scope(all_schools=False, school_ids=frozenset(id_ for id_ in known.values() if id_ is not None))
+    return Scope(all_schools=False, school_ids=frozenset(known.values()))
 
 
 def add(

@@ -1,0 +1,139 @@
+"""Two schools with one of everything that the API can name, for tests that walk all routes.
+
+Each school writes its marker into whatever it can be named by, and its secret into all else, so that an answer which
+tells of it shows. A new route whose path names something new takes one line in `_plant`; without it, the route is asked
+for what is not there.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from mdm import db, vault
+from mdm.auth import CredentialKind, Role, credentials
+from mdm.auth.models import Operator, OperatorSchool
+from mdm.commands import queue
+from mdm.commands.kinds import Kind
+
+OWN, OTHER = ("QUAGGA", "OKAPI"), ("ZEBRA", "HYENA")
+"""Markers and secrets: of the school in scope, and of the one that does not exist for whoever is confined to it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A school and what of it can be named in a path or a body."""
+
+    marker: str
+    """In serial, control number, user id, codes and names of policies: what a caller may know and say."""
+    secret: str
+    """In names, models, reasons: what only an answer can tell."""
+    school_id: int
+    names: Mapping[str, str]
+    """Values of path parameters, by name or, where one name means several things, by `collection.name`."""
+
+    def url(self, path: str) -> str:
+        collection = path.split("/")[3]
+
+        def value(found: re.Match[str]) -> str:
+            name = found[1]
+            known = self.names.get(f"{collection}.{name}", self.names.get(name))
+            return known or (str(uuid.UUID(int=7)) if name.endswith("_id") else "nothing")
+
+        return re.sub(r"\{([^}]+)\}", value, path)
+
+    def names_all_of(self, path: str) -> bool:
+        """Say whether the path names something that is this school's alone."""
+        collection = path.split("/")[3]
+        shared = {"limits", "rings"}
+        given = re.findall(r"\{([^}]+)\}", path)
+        mine = [name for name in given if name in self.names or f"{collection}.{name}" in self.names]
+        return bool(given) and given == mine and collection not in shared
+
+
+def add_operator(name: str, role: Role, *school_ids: int) -> int:
+    """Make an operator of these schools, or of all when none is given."""
+    with db.transaction() as session:
+        operator = Operator(name=name, password_hash="", role=role, all_schools=not school_ids)
+        session.add(operator)
+        session.flush()
+        session.add_all(OperatorSchool(operator_id=operator.id, school_id=each) for each in school_ids)
+        return operator.id
+
+
+def sign_in(operator_id: int, kind: CredentialKind = CredentialKind.SESSION) -> dict[str, str]:
+    """Open a session, or make a token, and return the header that presents it."""
+    with db.transaction() as session:
+        if kind is CredentialKind.SESSION:
+            issued = credentials.open_session(session, operator_id)
+        else:
+            issued = credentials.create_token(session, operator_id, label="t", lifetime=timedelta(days=1))
+        return {"Authorization": f"Bearer {issued.secret}"}
+
+
+def plant(client: TestClient) -> tuple[Place, Place]:
+    """Fill two schools; return the own one and the other."""
+    return _plant(client, *OWN), _plant(client, *OTHER)
+
+
+def _plant(client: TestClient, marker: str, secret: str) -> Place:
+    code, school_id, device_id = f"{marker}1", 0, 0
+    with db.engine().begin() as connection:
+        run = connection.exec_driver_sql
+        school_id = run("INSERT INTO school (code, name) VALUES (%s, %s) RETURNING id", (code, secret)).scalar_one()
+        run("INSERT INTO school_class (school_id, year, name) VALUES (%s, 1, %s)", (school_id, secret))
+        holder_id = run(
+            "INSERT INTO holder (school_id, user_id, name_sealed) VALUES (%s, %s, %s) RETURNING id",
+            (school_id, marker, vault.seal("holder.name", secret.encode())),
+        ).scalar_one()
+        device_id = run(
+            "INSERT INTO device (control_number, serial, platform, model, school_id, holder_id, lease_contract, state)"
+            " VALUES (%s, %s, 'apple', %s, %s, %s, %s, 'issued') RETURNING id",
+            (marker, marker, secret, school_id, holder_id, secret),
+        ).scalar_one()
+        run(
+            "INSERT INTO enrollment (device_id, status, epoch, udid, supervised, lost_mode)"
+            " VALUES (%s, 'active', 1, %s, true, true)",
+            (device_id, marker),
+        )
+    local = add_operator(secret.lower(), Role.SUPPORT, school_id)
+    boss = add_operator(f"boss-{school_id}", Role.ADMINISTRATOR)
+    names = {"device_id": device_id, "code": code, "serial": marker, "operator_id": local, "number": 1}
+    names |= _commands(local, device_id, secret)
+    headers = sign_in(boss)
+
+    def make(method: str, path: str, body: Any) -> Any:
+        given = {"Idempotency-Key": uuid.uuid4().hex, **headers}
+        answer = client.request(method, f"/api/v1{path}", json=body, headers=given)
+        assert answer.status_code < 300, (path, answer.text)
+        return answer.json()
+
+    policy = {"version": 1, "name": marker.lower(), "layer": {"school": code}, "usb": {"external_storage": "deny"}}
+    make("POST", "/policies", {"documents": [policy]})
+    away = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    wish = {"place": f"serial={marker}", "set": {"usb": {"external_storage": "allow"}}, "reason": secret}
+    names |= {
+        "policies.name": marker.lower(),
+        "limits.name": "school",
+        "rings.name": f"ring {school_id}",
+        "tokens.key": "0" * 16,
+        "ticket_id": make("POST", "/tickets", {"serial": marker})["id"],
+        "exception_id": make("POST", "/policy-exceptions", wish | {"expires_at": away})["id"],
+        "case_id": make("POST", "/cases", {"kind": "lost", "serial": marker, "caller": "guardian"})["id"],
+        "rollout_id": make("POST", "/rollouts", {"policy": marker.lower(), "target": f"school={code}"})["id"],
+    }
+    make("PUT", f"/rings/ring {school_id}", {"places": [f"school={code}"]})
+    make("PUT", "/limits/school", {"value": {"per_s": 7}, "school": code, "reason": secret})
+    make("PUT", f"/schools/{code}/calendar", {"closed": [{"first": "2026-08-01", "label": secret}]})
+    return Place(marker, secret, school_id, {name: str(value) for name, value in names.items()})
+
+
+def _commands(operator_id: int, device_id: int, secret: str) -> dict[str, Any]:
+    with db.transaction() as session:
+        principal = credentials.principal_of(session, session.get_one(Operator, operator_id))
+        [wiped] = queue.enqueue(session, principal, [device_id], Kind.WIPE, {}, reason=secret)
+        return {"command_id": wiped.command.id, "approval_id": wiped.command.approval_id}
