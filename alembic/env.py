@@ -14,6 +14,7 @@ from mdm.settings import get_settings
 LOCK_TIMEOUT = "3s"
 ROOMS = (
     "mdm.audit",
+    "mdm.auditor",
     "mdm.auth",
     "mdm.cellular",
     "mdm.checks",

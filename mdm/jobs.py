@@ -35,6 +35,8 @@ class Job(StrEnum):
     """Move ended commands out of the way, make the months to come, drop the oldest."""
     AUDIT = "audit"
     """Verify what is new in the audit trail and sign a checkpoint."""
+    AUDIT_COMMANDS = "audit_commands"
+    """Hold what left of class A against its approvals: what moved lately, or all that ever left (`whole`)."""
     CHECKS = "checks"
     """Start whereabouts checks whose day has come, take check-ins as evidence, escalate what is not verified."""
 
@@ -49,6 +51,7 @@ QUEUES: dict[Job, str] = {
     Job.CASES: "sweep",
     Job.HISTORY: "sweep",
     Job.AUDIT: "sweep",
+    Job.AUDIT_COMMANDS: "sweep",
     Job.CHECKS: "sweep",
 }
 URGENT_QUEUE = "urgent"

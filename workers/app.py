@@ -21,7 +21,7 @@ from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from mdm.settings import get_settings
 from profiles import drift, targets
-from workers import auditing, broker, cases, checks, dispatch, history, rollouts, sweep, upkeep
+from workers import auditing, auditor, broker, cases, checks, dispatch, history, rollouts, sweep, upkeep
 from workers.schedule import SCHEDULE
 
 _log = structlog.get_logger(__name__)
@@ -143,6 +143,12 @@ def keep_history() -> None:
 def look_at_trail() -> None:
     """Verify what is new in the audit trail and sign it."""
     auditing.look()
+
+
+@app.task(name=Job.AUDIT_COMMANDS.value)  # type: ignore[untyped-decorator]
+def look_at_commands(*, whole: bool = False) -> None:
+    """Hold what left against its approvals."""
+    auditor.look(whole=whole)
 
 
 @app.task(name=Job.CHECKS.value)  # type: ignore[untyped-decorator]

@@ -24,6 +24,8 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "upkeep": _every(600, Job.UPKEEP),
     "history": _every(300, Job.HISTORY),
     "audit": _every(300, Job.AUDIT),
+    "commands": _every(60, Job.AUDIT_COMMANDS),
+    "all_commands": _every(3600, Job.AUDIT_COMMANDS, whole=True),
     "checks": _every(120, Job.CHECKS),
 }
 """Beat's entries."""

@@ -8,6 +8,9 @@ from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, LargeBinar
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+PROOFS: Final = "action IN ('approval.approve', 'command.release', 'key.pin')"
+"""What the command auditor reads of the trail."""
+
 
 class AuditEvent(SQLModel, table=True):
     """One act, chained to the one before it by SHA-256 and sealed with a key that the database does not hold."""
@@ -15,6 +18,7 @@ class AuditEvent(SQLModel, table=True):
     __tablename__ = "audit_event"
     __table_args__ = (
         Index("audit_event_sequence", "sequence", unique=True, postgresql_where=text("sequence IS NOT NULL")),
+        Index("audit_event_approvals", "id", postgresql_where=text(PROOFS)),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))

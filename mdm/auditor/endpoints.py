@@ -1,7 +1,8 @@
-"""The operator API of the auditor: the report of handling. Reads; what it gives out goes on record."""
+"""The operator API of the auditor: commands against approvals, and the report of handling. Changes nothing."""
 
 from datetime import datetime
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
@@ -9,8 +10,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
 from mdm.audit import chain
-from mdm.auditor import handling
+from mdm.auditor import commands, handling
 from mdm.auditor.handling import Line, Sort
+from mdm.auditor.judging import Fault
 from mdm.auth import Action, Principal, may
 from mdm.db import SessionDep
 from mdm.errors import Forbidden, Invalid
@@ -54,6 +56,32 @@ def _report(session: Session, principal: Principal, since: datetime, until: date
     details = {"since": since.isoformat(), "until": until.isoformat(), "form": form}
     chain.record(session, principal, "audit.report", "audit", details)
     return lines
+
+
+class CommandFindingOut(BaseModel):
+    """One thing that is wrong with a command's having left."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    command_id: UUID
+    device_id: int | None
+    fault: Fault
+
+
+class ExaminedOut(BaseModel):
+    """What a look at everything irreversible that ever left came to."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    commands: int = Field(description="How many left.")
+    findings: list[CommandFindingOut]
+
+
+@router.get("/commands", operation_id="auditCommands", summary="Whether all that left was approved")
+def audit_commands(session: SessionDep, principal: Reader) -> ExaminedOut:
+    """Hold every command of class A that ever left against its approval, its signature, the trail and the budgets."""
+    whole_district(principal)
+    return ExaminedOut.model_validate(commands.examine(session, commands.EVER))
 
 
 @router.get("/report", operation_id="reportHandling", summary="Who handled how much of what in a period")

@@ -10,6 +10,8 @@ import typer
 
 from mdm.audit import chain, endpoints, export, inspection, signing
 from mdm.audit.inspection import Verdict
+from mdm.auditor import commands
+from mdm.auditor.endpoints import ExaminedOut
 from mdm.cli import house
 from mdm.cli.client import connected, fail, show_json
 from mdm.db import transaction
@@ -146,6 +148,30 @@ def report(
     for line in lines:
         who = f"{line['actor'].removeprefix('operator:')} ({line['role'] or '-'})"
         print(f"{who:<32} {line['sort']:<8} {line['action']:<24} {line['count']:>7}  {line['last_at'][:19]}Z")
+
+
+@app.command("commands")
+def commands_(
+    *,
+    as_json: _Json = False,
+    by_api: Annotated[bool, typer.Option("--api", help="Ask the server instead of reading its database.")] = False,
+) -> None:
+    """Hold all that ever left of class A against approvals, signatures, trail and budgets. Ends with 1 on a finding."""
+    if by_api:
+        with connected() as api:
+            found = api.get(f"{_PATH}/commands")
+    else:
+        house.move_in()
+        with transaction() as session:
+            found = ExaminedOut.model_validate(commands.examine(session, commands.EVER)).model_dump(mode="json")
+    if as_json:
+        show_json(found)
+    else:
+        for each in found["findings"]:
+            print(f"command {each['command_id']}, tablet {each['device_id']}: {each['fault'].replace('_', ' ')}")
+        print(f"{found['commands']} commands of class A left; {len(found['findings'])} findings.")
+    if found["findings"]:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -17,9 +17,9 @@ from mdm.auth.models import Operator
 from mdm.devices.models import Device
 from tests.mdm_app.test_every_route import _plant
 
-PERSONAL = {"user_id", "holder_name", "latitude", "longitude", "result"}
-"""Fields that no answer about a person is without: an id, a name, or a place (in a command's result)."""
-BY_THEMSELVES = {"readHolderName", "showCommand", "showCheckReport"}
+PERSONAL = {"user_id", "holder_name", "latitude", "longitude", "result", "answer"}
+"""Fields that no answer about a person is without: an id, a name, or a place (in what a tablet answered)."""
+BY_THEMSELVES = {"readHolderName", "showCommand", "showCheckReport", "readLocation"}
 """Routes that record each look themselves; tests of their rooms hold it."""
 
 
