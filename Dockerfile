@@ -19,7 +19,8 @@ RUN /opt/tabane/bin/pip install --no-cache-dir --no-deps --no-build-isolation . 
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --system --gid 10001 tabane \
- && useradd --system --uid 10001 --gid tabane --home-dir /var/lib/tabane --create-home tabane
+ && useradd --system --uid 10001 --gid tabane --home-dir /var/lib/tabane --create-home tabane \
+ && install -d -o 10001 -g 10001 -m 700 /var/lib/tabane/audit
 COPY --from=build /opt/tabane /opt/tabane
 ENV PATH=/opt/tabane/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
