@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlmodel import Session
 
-from mdm.devices.csvfile import csv_line
+from mdm.csvfile import csv_line
 
 
 class Sort(StrEnum):

@@ -4,9 +4,8 @@ import csv
 import io
 from typing import Final
 
+from mdm import csvfile
 from mdm.checks.evidence import MAX_LINES, Given
-from mdm.devices import csvfile
-from mdm.devices.ledger_columns import Column
 from mdm.errors import Malformed
 
 MAX_BYTES: Final = 256 * 1024
@@ -41,7 +40,7 @@ def read(content: bytes) -> list[Given]:
                 column = 0
             cell = cells[column] if column < len(cells) else ""
             # Of a cell that is far too long the rest would not make a number of it.
-            given.append(Given(rows.line_num, csvfile.tidy(Column.CONTROL_NUMBER, cell[:_LONGEST_CELL])))
+            given.append(Given(rows.line_num, csvfile.tidy(cell[:_LONGEST_CELL])))
             if len(given) > MAX_LINES:
                 raise Malformed(f"the list has more than {MAX_LINES:,} lines; send it in parts")
     except csv.Error:

@@ -15,7 +15,7 @@ from typing import Final
 from mdm.checks.counts import Counts
 from mdm.checks.lists import TaskLine
 from mdm.checks.models import WhereaboutsCheck
-from mdm.devices.csvfile import csv_line
+from mdm.csvfile import csv_line
 from mdm.organization.hours import JST
 
 

@@ -4,10 +4,9 @@ Pure; knows nothing of CSV and nothing of the database.
 """
 
 import difflib
-import re
-import unicodedata
 from enum import StrEnum
 
+from mdm.csvfile import folded, shown
 from mdm.devices.models import LedgerState
 from mdm.errors import Malformed
 
@@ -111,14 +110,10 @@ STATE_WORDS: dict[str, LedgerState] = {
 } | {state.value: state for state in LedgerState}
 
 
-def _folded(header: str) -> str:
-    return re.sub(r"[\s_\-]+", "", unicodedata.normalize("NFKC", header)).casefold()
-
-
 _BY_HEADER: dict[str, Column] = (
-    {_folded(column.value): column for column in Column}
-    | {_folded(header): column for column, header in JAPANESE.items()}
-    | {_folded(header): column for header, column in _ALIASES.items()}
+    {folded(column.value): column for column in Column}
+    | {folded(header): column for column, header in JAPANESE.items()}
+    | {folded(header): column for header, column in _ALIASES.items()}
 )
 
 
@@ -134,9 +129,9 @@ def read_headers(cells: list[str]) -> list[Column | None]:
         if cell.strip() in ADDED_TO_BAD_ROWS:
             columns.append(None)
             continue
-        column = _BY_HEADER.get(_folded(cell))
+        column = _BY_HEADER.get(folded(cell))
         if column is None:
-            raise Malformed(f"column {place} has the unknown header {_shown(cell)}{_nearest(cell)}")
+            raise Malformed(f"column {place} has the unknown header {shown(cell)}{_nearest(cell)}")
         if column in columns:
             raise Malformed(f"column {place} repeats the header {column.value} ({JAPANESE[column]})")
         columns.append(column)
@@ -154,13 +149,8 @@ def _refuse_missing(columns: list[Column | None]) -> None:
                 raise Malformed(f"the column {column.value} ({JAPANESE[column]}) needs the column user_id (利用者ID)")
 
 
-def _shown(cell: str) -> str:
-    text = "".join(character if character.isprintable() else "?" for character in cell.strip())
-    return f"'{text[:30]}'" if text else "'' (empty)"
-
-
 def _nearest(cell: str) -> str:
-    near = difflib.get_close_matches(_folded(cell), list(_BY_HEADER), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(folded(cell), list(_BY_HEADER), n=1, cutoff=0.5)
     if not near:
         return ""
     column = _BY_HEADER[near[0]]

@@ -1,48 +1,27 @@
 """The operator API of the ledger file: import it, export it. A name goes in here and never comes out."""
 
-import hashlib
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, BinaryIO, cast
+from collections.abc import Iterator
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import UploadFile
 
 from mdm.api.problems import PROBLEMS
+from mdm.api.uploads import CSV_BODY, MULTIPART_SLACK, Uploaded, digest_of
 from mdm.audit import chain
 from mdm.auth import Action, Principal, may
-from mdm.auth.access import BearerDep, secret_of
+from mdm.csvfile import csv_line
 from mdm.db import SessionDep
 from mdm.devices import ledger, search
-from mdm.devices.csvfile import MAX_BYTES, csv_line, read_rows
+from mdm.devices.csvfile import MAX_BYTES, read_rows
 from mdm.devices.ledger_columns import JAPANESE, Column
 from mdm.devices.ledger_values import Outcome, Plan
 from mdm.devices.search import Found
-from mdm.errors import Malformed, Unauthenticated
 
 router = APIRouter(prefix="/api/v1/ledger", tags=["ledger"])
 
-_IN_MEMORY = 8 * 1024 * 1024
-_MULTIPART_SLACK = 64 * 1024
 _EXPORTED = tuple(column for column in Column if column is not Column.NAME)
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "description": "A CSV file in UTF-8 or CP932, headers in Japanese or English.",
-        "content": {
-            "text/csv": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "format": "binary"}},
-                }
-            },
-        },
-    }
-}
 
 
 class _CsvResponse(Response):
@@ -99,33 +78,15 @@ class ImportOut(BaseModel):
     notices: list[NoticeOut]
 
 
-async def _uploaded(request: Request, bearer: BearerDep) -> AsyncIterator[BinaryIO]:
-    """Receive the file before the transaction opens, so that a slow upload holds no connection of the database."""
-    if secret_of(request, bearer) is None:
-        raise Unauthenticated("sign in first: no valid session or token")
-    if request.headers.get("content-type", "").startswith("multipart/form-data"):
-        async with request.form(max_files=1, max_fields=8) as form:
-            upload = form.get("file")
-            if not isinstance(upload, UploadFile):
-                raise Malformed("the form has no file in the field `file`")
-            yield upload.file
-        return
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as file:
-        async for chunk in request.stream():
-            file.write(chunk)
-        file.seek(0)
-        yield cast("BinaryIO", file)
-
-
 @router.post(
     "/imports",
     operation_id="importLedger",
-    openapi_extra=_BODY,
-    max_body_size=MAX_BYTES + _MULTIPART_SLACK,
+    openapi_extra=CSV_BODY,
+    max_body_size=MAX_BYTES + MULTIPART_SLACK,
     responses=PROBLEMS,
 )
 def import_ledger(
-    file: Annotated[BinaryIO, Depends(_uploaded)],
+    file: Uploaded,
     session: SessionDep,
     principal: Annotated[Principal, Depends(may(Action.IMPORT_LEDGER))],
     *,
@@ -149,19 +110,10 @@ def import_ledger(
         applied = ledger.apply(session, plan, skip_bad_rows=skip_bad_rows)
         details = {"new": applied.new, "changed": applied.changed, "unchanged": applied.unchanged}
         details |= {"errors": len(plan.faults), "schools": len(plan.schools)}
-        chain.record(session, principal, "ledger.import", "ledger", details | {"sha256": _digest(file)})
+        chain.record(session, principal, "ledger.import", "ledger", details | {"sha256": digest_of(file).hex()})
     else:  # what would change shows what is there
-        chain.record(session, principal, "ledger.preview", "ledger", {"sha256": _digest(file)})
+        chain.record(session, principal, "ledger.preview", "ledger", {"sha256": digest_of(file).hex()})
     return _report(plan, applied=not (dry_run or refused), show=show, max_faults=max_faults)
-
-
-def _digest(file: BinaryIO) -> str:
-    """Return SHA-256 of the file, so that the trail says which one it was."""
-    file.seek(0)
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _report(plan: Plan, *, applied: bool, show: int, max_faults: int) -> ImportOut:

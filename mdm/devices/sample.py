@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stdnum import luhn
 
-from mdm.devices.csvfile import csv_line
+from mdm.csvfile import csv_line
 from mdm.devices.ledger_columns import JAPANESE, Column
 
 _FAMILY_NAMES = (

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from sqlmodel import Session, select
 
 from mdm.commands.models import CommandState
-from mdm.devices.csvfile import csv_line
+from mdm.csvfile import csv_line
 from mdm.organization.models import School
 from mdm.support import progress, timeline, wording
 from mdm.support.cases import id_of

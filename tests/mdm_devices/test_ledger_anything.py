@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from mdm.auth import Scope
+from mdm.csvfile import csv_line
 from mdm.devices import csvfile, ledger, search
 from mdm.devices.ledger_columns import Column
 from mdm.devices.ledger_endpoints import _export
@@ -56,8 +57,8 @@ def test_any_cells(session: Session, first: list[dict[Column, str]], second: lis
     for table in ("enrollment", "device", "holder", "school_class", "school"):
         session.execute(text(f"DELETE FROM {table}"))
     for wishes in (first, second):
-        lines = [csvfile.csv_line(column.value for column in Column)]
-        lines += [csvfile.csv_line(row[column] for column in Column) for row in wishes]
+        lines = [csv_line(column.value for column in Column)]
+        lines += [csv_line(row[column] for column in Column) for row in wishes]
         content = "".join(lines).encode()
         imported(session, content)
         again = imported(session, content)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdm.devices.csvfile import Row
+from mdm.csvfile import Row
 from mdm.devices.ledger_claims import claims_of
 from mdm.devices.ledger_columns import Column
 from mdm.devices.ledger_entry import Entry, read_entry

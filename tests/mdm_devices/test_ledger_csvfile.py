@@ -3,11 +3,13 @@
 import contextlib
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mdm.csvfile import csv_line, tidy
 from mdm.devices import csvfile
 from mdm.devices.ledger_columns import JAPANESE, Column
 from mdm.errors import Malformed
@@ -147,20 +149,20 @@ def test_formulas_stay_text() -> None:
 
 def test_too_many_rows_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The caps on rows and bytes hold."""
-    monkeypatch.setattr(csvfile, "MAX_ROWS", 2)
+    monkeypatch.setattr(csvfile, "LAYOUT", replace(csvfile.LAYOUT, max_rows=2))
     assert "more than 2 rows" in refusal(HEADER + "\nT1,A,E1,n,p" * 3)
-    monkeypatch.setattr(csvfile, "MAX_BYTES", 20)
+    monkeypatch.setattr(csvfile, "LAYOUT", replace(csvfile.LAYOUT, max_bytes=20))
     assert "larger than" in refusal(HEADER)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20))
 def test_an_exported_name_comes_back_and_never_runs(name: str) -> None:
     """Whatever a name is, its exported cell does not start like a formula, and reading it gives the name again."""
-    kept = csvfile.tidy(Column.NAME, name)
-    line = csvfile.csv_line(["T1", "A", "E1", kept, "p"])
+    kept = tidy(name, as_written=True)
+    line = csv_line(["T1", "A", "E1", kept, "p"])
     cell = next(csv.reader([line]))[3]
     assert cell[:1] not in {"=", "+", "-", "@", "\t", "\r"}
-    assert csvfile.tidy(Column.NAME, cell) == kept
+    assert tidy(cell, as_written=True) == kept
 
 
 @given(st.binary(max_size=300))
@@ -169,3 +171,10 @@ def test_any_bytes_give_rows_or_a_typed_refusal(content: bytes) -> None:
     for whole in (content, (HEADER + "\n").encode() + content):
         with contextlib.suppress(Malformed):
             rows(whole)
+
+
+def test_japanese_in_utf8_is_not_taken_for_cp932() -> None:
+    """One wrong byte in a UTF-8 file is named; it does not make another encoding, and nonsense, of all the names."""
+    content = f"{HEADER}\nT1,A,E1,プラン,p\nT2,B,E1,".encode() + b"\xff\xfe,q\n"
+    content.decode("cp932")  # which every byte of it would allow
+    assert refusal(content).endswith("on line 3 is not UTF-8")
