@@ -1,6 +1,7 @@
-"""The forms of ICCID, IMEI, serial and control number: tidy, check, compare. Pure; never puts a number into an error.
+"""The forms of ICCID, EID, IMSI, MSISDN, IMEI, serial and control number: tidy, check, compare. Pure.
 
-Rules: lte-and-usage A3.2 (ITU-T E.118 for the ICCID, 3GPP TS 23.003 for the IMEI).
+Never puts a number into an error. Rules: lte-and-usage A3.2 (ITU-T E.118 for the ICCID, E.164 for the MSISDN, 3GPP
+TS 23.003 for IMEI and IMSI, GSMA SGP.29 for the EID).
 """
 
 import re
@@ -14,7 +15,10 @@ from stdnum.exceptions import InvalidChecksum, InvalidLength, ValidationError
 
 from mdm.errors import Invalid
 
-_SEPARATORS = re.compile(r"[\s\-‐-―−]+")  # noqa: RUF001 - hyphens as Japanese spreadsheets write them
+_SEPARATORS = re.compile(r"\s+|(?<=[^\s])[\-‐-―−]+")  # noqa: RUF001 - hyphens as Japanese spreadsheets write them
+"""What groups digits; a hyphen in front of all of them is a minus, and no number of these is negative."""
+_TEXT_FORMULA = re.compile(r'="([0-9A-Fa-f+]+)"')
+"""How portals export a number so that a spreadsheet leaves it alone."""
 _SERIAL = re.compile(r"[0-9A-Z][0-9A-Z._-]{3,31}")
 _SCIENTIFIC = re.compile(r"[0-9.]+E\+?[0-9]+", re.IGNORECASE)
 
@@ -80,9 +84,7 @@ def _doubt(digits: str) -> Doubt | None:
 
 def imei(text: str) -> Imei:
     """Read an IMEI: 14 digits, 15 with a Luhn check digit, or 16 (IMEISV, no check digit); else `Invalid`."""
-    compact = text if text.isdecimal() and text.isascii() else _compact(text).replace("/", "")
-    if not (compact.isascii() and compact.isdecimal()):
-        raise Invalid(f"the IMEI has other characters than digits{_spreadsheet_hint(compact)}")
+    compact = _digits(text.replace("/", ""), what="the IMEI")
     try:
         digits = str(stdnum_imei.validate(compact))
     except InvalidLength:
@@ -97,6 +99,42 @@ def imei(text: str) -> Imei:
 def imei_key(digits: str) -> str:
     """Return the 14 digits that IMEI and IMEISV of one radio have in common."""
     return digits[:14]
+
+
+def eid(text: str) -> str:
+    """Read an EID, the number of an eSIM's chip: 32 digits from 89 on that leave 1 divided by 97, else `Invalid`."""
+    digits = _digits(text, what="the EID")
+    if len(digits) != 32:
+        raise Invalid(f"the EID has {len(digits)} digits, not 32")
+    if not digits.startswith("89") or int(digits) % 97 != 1:
+        raise Invalid("the check digits of the EID are wrong")
+    return digits
+
+
+def imsi(text: str) -> str:
+    """Read an IMSI: 14 or 15 digits, else `Invalid`."""
+    digits = _digits(text, what="the IMSI")
+    if not 14 <= len(digits) <= 15:
+        raise Invalid(f"the IMSI has {len(digits)} digits, not 14 or 15")
+    return digits
+
+
+def msisdn(text: str) -> str:
+    """Read the telephone number of a line and return it in E.164 without the plus; Japanese unless it says otherwise.
+
+    Only the length is checked: data lines have numbers (0200, 14 digits) that no plan of numbers lists.
+    """
+    compact = re.sub(r"[()/.]", "", _compact(text))
+    abroad = re.sub(r"^(?:\+|00|010)(?=[1-9])", "", compact)
+    if not (abroad.isascii() and abroad.isdecimal()):
+        raise Invalid(f"the telephone number has other characters than digits{_spreadsheet_hint(compact)}")
+    if abroad.startswith("0"):
+        abroad = "81" + abroad[1:]
+    # Some write +81 and keep the domestic 0.
+    abroad = re.sub(r"^810", "81", abroad)
+    if not 8 <= len(abroad) <= 15 or (abroad.startswith("81") and len(abroad) < 11):
+        raise Invalid(f"the telephone number has {len(abroad)} digits, country code included; that is none")
+    return abroad
 
 
 def serial(text: str) -> str:
@@ -115,8 +153,17 @@ def control_number(text: str) -> str:
     return tidy
 
 
+def _digits(text: str, *, what: str) -> str:
+    digits = text if text.isdecimal() and text.isascii() else _compact(text)
+    if not (digits.isascii() and digits.isdecimal()):
+        raise Invalid(f"{what} has other characters than digits{_spreadsheet_hint(digits)}")
+    return digits
+
+
 def _compact(text: str) -> str:
-    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", text))
+    compact = _SEPARATORS.sub("", unicodedata.normalize("NFKC", text))
+    formula = _TEXT_FORMULA.fullmatch(compact)
+    return formula[1] if formula else compact
 
 
 def _spreadsheet_hint(text: str) -> str:
