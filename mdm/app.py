@@ -24,6 +24,10 @@ from mdm.apple import endpoints as apple_door
 from mdm.audit import endpoints as audit
 from mdm.auditor import endpoints as auditor
 from mdm.auth.guards import refuse_unguarded
+from mdm.cellular import account_endpoints as carriers
+from mdm.cellular import endpoints as sims
+from mdm.cellular import import_endpoints as sim_files
+from mdm.cellular import plan_endpoints as plans
 from mdm.checks import endpoints as checks
 from mdm.commands import endpoints as commands
 from mdm.devices import endpoints as devices
@@ -61,6 +65,10 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     ledger.router,
     devices.router,
     checks.router,
+    sim_files.router,
+    sims.router,
+    carriers.router,
+    plans.router,
     enrollment.router,
     profiles.router,
     commands.router,

@@ -11,6 +11,7 @@ from enrollment import renewal, tickets
 from mdm import db
 from mdm.api import idempotency
 from mdm.auth import credentials
+from mdm.cellular import bindings
 from mdm.errors import MdmError
 from mdm.operators import ceremonies
 from profiles import exceptions
@@ -24,6 +25,7 @@ STEPS: Final[dict[str, Callable[[Session], int]]] = {
     "ceremonies": ceremonies.drop_old,
     "requests": idempotency.forget_old,
     "exceptions": exceptions.expire,
+    "sims": bindings.follow_ledger,
 }
 """Each in a transaction of its own. A replaced identity is revoked where its successor is first used, not here."""
 

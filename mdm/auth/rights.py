@@ -95,6 +95,15 @@ class Action(StrEnum):
     THAW = "safeguard.thaw"
     TIGHTEN = "safeguard.tighten"
     LOOSEN = "safeguard.loosen"
+    READ_SIMS = "sim.read"
+    """Lines, accounts, plans, pools: keyed to the tablet, with the ends of numbers only."""
+    READ_SIM_NUMBERS = "sim.read_numbers"
+    """ICCID, EID, IMSI and telephone number in full, and the export."""
+    MANAGE_SIMS = "sim.manage"
+    """Bind a SIM to a tablet, exchange SIMs, move lines between pools."""
+    IMPORT_SIMS = "sim.import"
+    MANAGE_CARRIERS = "carrier.manage"
+    """Accounts, plans and their terms, pools."""
     RUN_CAMPAIGN = "campaign.request"
     """Ask for a bulk wipe of returned tablets."""
 
@@ -165,6 +174,11 @@ RIGHTS: Final[Mapping[Action, Right]] = {
     Action.READ_CHECKS: Right(_STAFF | {Role.LOSS_DESK, Role.SCHOOL}),
     Action.RUN_CHECKS: Right(_DESK),
     Action.CONFIRM_TABLET: Right(_DESK | {Role.OPERATION, Role.SCHOOL}),
+    Action.READ_SIMS: Right(_STAFF | {Role.LOSS_DESK, Role.REPAIR_DESK}),
+    Action.READ_SIM_NUMBERS: Right(_DESK | {Role.OPERATION}),
+    Action.MANAGE_SIMS: Right(_DESK | {Role.OPERATION}, Safety.B),
+    Action.IMPORT_SIMS: Right(_BOARD, Safety.B),
+    Action.MANAGE_CARRIERS: Right(_BOARD, Safety.B, person=True),
     Action.READ_SAFEGUARDS: Right(_STAFF | {Role.LOSS_DESK}),
     Action.FREEZE: Right(_BOARD),
     Action.THAW: Right(_BOARD, Safety.A, person=True),
@@ -185,6 +199,7 @@ READ_ONLY: Final = frozenset(
         Action.READ_LIMITS,
         Action.READ_CALENDARS,
         Action.READ_CHECKS,
+        Action.READ_SIMS,
         Action.READ_SAFEGUARDS,
     }
 )
