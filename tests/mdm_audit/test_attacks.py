@@ -4,6 +4,7 @@ They have everything in the database and nothing beside it: not the secret key f
 """
 
 import json
+import threading
 
 import pytest
 from sqlalchemy import text
@@ -255,3 +256,20 @@ def test_an_act_does_not_fail_with_its_witness(evidence, write, session):
     (evidence / "witness.jsonl").rmdir()
     write(1)
     assert inspection.verify(session).witnessed_to == 2
+
+
+def test_looks_while_others_write(evidence, write):
+    """Looking while four writers are at work accuses nobody, and what is signed then stands at the end."""
+    writers = [threading.Thread(target=write, args=(25,)) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    looks = 0
+    while looks < 3 or any(writer.is_alive() for writer in writers):
+        verdict, _ = auditing.look()
+        assert verdict.findings == ()
+        looks += 1
+    for writer in writers:
+        writer.join()
+    with db.transaction() as session:
+        whole = inspection.verify(session)
+    assert (whole.findings, whole.last, whole.witnessed_to) == ((), 100, 100)
