@@ -36,6 +36,7 @@ from mdm.errors import MdmError
 from mdm.limits import endpoints as limits
 from mdm.operators import endpoints as operators
 from mdm.operators import factor_endpoints as factors
+from mdm.operators import oidc_endpoints as oidc
 from mdm.operators import session_endpoints as sessions
 from mdm.operators import token_endpoints as tokens
 from mdm.organization import calendar_endpoints as calendars
@@ -54,6 +55,7 @@ _OPERATOR_BODY_BYTES = 1024 * 1024
 
 OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     sessions.router,
+    oidc.router,
     factors.router,
     tokens.router,
     operators.router,
@@ -85,6 +87,9 @@ OPEN_ROUTES = frozenset(
         ("POST", "/api/v1/session"),  # signing in
         ("POST", "/api/v1/session/passkey"),
         ("POST", "/api/v1/session/passkey/options"),
+        ("GET", "/api/v1/session/oidc"),
+        ("GET", "/api/v1/session/oidc/callback"),
+        ("POST", "/api/v1/session/handoff"),
         ("GET", "/livez"),
         ("GET", "/readyz"),
         ("GET", "/"),  # the reference page and its document describe the API and hold no data

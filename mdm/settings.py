@@ -42,6 +42,35 @@ class EnrollmentSettings(_Section):
     challenge_minutes: int = Field(default=60, ge=1, le=60 * 24)
 
 
+class OidcSettings(_Section):
+    """The identity provider that vouches for people (OpenID Connect), such as Entra ID; off without an issuer."""
+
+    issuer: str = ""
+    """Exactly as the provider names itself; of Entra ID `https://login.microsoftonline.com/TENANT/v2.0`."""
+    tenant: str | None = None
+    """Entra ID: the tenant (`tid`) that every sign-in must name; people are then known by `oid`."""
+    client_id: str = ""
+    client_secret_file: Path | None = None
+    """None for a public client, which has nothing but PKCE."""
+    ca_file: Path | None = None
+    """CA bundle that the provider's certificate must chain to; the system's when absent."""
+    role_claims: tuple[str, ...] = ("roles",)
+    """Where the provider says what somebody may; values that `roles` does not name mean nothing."""
+    roles: dict[str, str] = {}
+    """Which of its values is which role here: `{"Tabane.Support": "support"}`."""
+    school_prefix: str = "school:"
+    """A value that begins so names a school in scope: `school:E001`, or `school:*` for all."""
+    asks_for_two: bool = False
+    """The provider asks everybody for a second factor, even where its `amr` does not say so."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _secure(cls, value: str) -> str:
+        if value and not value.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+            raise ValueError("the issuer must be an https:// address")
+        return value
+
+
 class ThrottleSettings(_Section):
     """The limits that hold until somebody sets others at run time (`mdm.limits`); 0 means no limit.
 
@@ -112,6 +141,7 @@ class Settings(BaseSettings):
     audit: AuditSettings = AuditSettings()
     enrollment: EnrollmentSettings = EnrollmentSettings()
     throttle: ThrottleSettings = ThrottleSettings()
+    oidc: OidcSettings = OidcSettings()
 
     @field_validator("database_url")
     @classmethod

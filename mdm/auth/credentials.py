@@ -83,9 +83,18 @@ def renew_session(session: Session, secret: str, factors: Collection[Factor]) ->
 
     Whoever had copied the old secret is left outside, instead of being let in further.
     """
-    former = session.exec(
-        select(Credential).where(Credential.secret_hash == digest(secret), col(Credential.revoked_at).is_(None))
-    ).first()
+    return renew(session, digest(secret), factors)
+
+
+def renew(session: Session, secret_hash: bytes, factors: Collection[Factor]) -> Issued:
+    """The same by the hash of the secret, where the person proved it elsewhere; `NotFound` if it has ended."""
+    statement = select(Credential).where(
+        Credential.secret_hash == secret_hash,
+        Credential.kind == CredentialKind.SESSION.value,
+        col(Credential.revoked_at).is_(None),
+        col(Credential.expires_at) > func.now(),
+    )
+    former = session.exec(statement.with_for_update()).first()
     if former is None:
         raise NotFound("there is no such session")
     former.revoked_at = clock.now()

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mdm.cli import browser
 from mdm.cli.client import Client, connected, fail, forget_credentials, replace_kept, save_credentials
 
 app = typer.Typer()
@@ -39,10 +40,17 @@ def read_code(prompt: str) -> str:
 @app.command()
 def login(
     url: Annotated[str, typer.Option("--url", envvar="TABANE_URL", help="Where the operator app is reached.")],
-    name: Annotated[str, typer.Option("--name", help="The operator's name.")],
+    name: Annotated[str | None, typer.Option("--name", help="The operator's name.")] = None,
     password_file: PasswordFile = None,
+    *,
+    sso: Annotated[bool, typer.Option("--sso", help="By the identity provider, with this machine's browser.")] = False,
 ) -> None:
     """Sign in and keep the session for the next commands."""
+    if sso:
+        welcome(url, browser.sign_in(url))
+        return
+    if name is None:
+        fail("give --name, or --sso", code=2)
     password = read_password(password_file, prompt="Password")
     body = {"name": name, "password": password, "bearer": True}
     client = Client(url, "")

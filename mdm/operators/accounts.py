@@ -19,8 +19,11 @@ from mdm.auth.principal import Factor
 from mdm.auth.rights import allowed
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.operators import factors as second_factors
+from mdm.operators.models import Identity
 from mdm.organization.models import School
 
+_HOST = "host"
+"""The actor who has the database in hand; an identity provider's word is not that."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 
 
@@ -56,7 +59,7 @@ def add(
     actor: Principal | str,
     *,
     name: str,
-    password: str,
+    password: str | None,
     role: Role,
     scope: Scope,
     founding: bool = False,
@@ -65,7 +68,7 @@ def add(
     """Make an account. An operator may give no wider scope than its own; the host (`actor` is text) may give any.
 
     Only the host makes the founding account, which may do without a second factor until it has one, and those for
-    breaking the glass.
+    breaking the glass. Without a password only the identity provider lets it in.
     """
     if not _NAME.fullmatch(name):
         detail = "2 to 64 of a-z 0-9 . _ -, beginning with a letter or digit"
@@ -77,13 +80,13 @@ def add(
         raise Conflict(f"there is an operator {name} already")
     operator = Operator(
         name=name,
-        password_hash=hash_password(password, name=name),
+        password_hash="" if password is None else hash_password(password, name=name),
         role=role,
         all_schools=scope.all_schools,
         created_at=clock.now(),
         second_factor_waived=founding,
         break_glass=break_glass,
-        made_on_host=not isinstance(actor, Principal),
+        made_on_host=actor == _HOST,
     )
     session.add(operator)
     session.flush()
@@ -173,11 +176,30 @@ def _gives_more(
     )
 
 
+def follow(session: Session, actor: str, operator: Operator, *, role: Role, scope: Scope) -> None:
+    """Bring an account up to what the identity provider gives today; if that differs, what was open ends."""
+    assert operator.id is not None
+    present = credentials.principal_of(session, operator)
+    if (present.role, present.scope) == (role, scope):
+        return
+    if _gives_more(session, operator, role=role, scope=scope, disabled=None):
+        operator.elevated_at = clock.now()
+    operator.role = role
+    operator.all_schools = scope.all_schools
+    session.add(operator)
+    _set_schools(session, operator, scope)
+    credentials.revoke_all(session, operator.id)
+    details = {"role": role.value, "all_schools": scope.all_schools, "school_ids": sorted(scope.school_ids)}
+    chain.record(session, actor, "operator.change", f"operator:{operator.name}", details)
+
+
 def set_password(session: Session, principal: Principal, operator_id: int, password: str) -> None:
     """Give an operator a new password and end all its sessions and tokens."""
     if operator_id != principal.id:
         principal.must(Action.MANAGE_OPERATORS)
     operator = find(session, principal, operator_id).operator
+    if session.exec(select(Identity.operator_id).where(Identity.operator_id == operator_id)).first() is not None:
+        raise Conflict("this account signs in by the identity provider, and has no password")
     operator.password_hash = hash_password(password, name=operator.name)
     if operator_id != principal.id:
         operator.elevated_at = clock.now()  # whoever set it could be whoever signs in with it
@@ -199,7 +221,7 @@ def reset_factors_by_host(session: Session, name: str) -> None:
     operator = session.exec(select(Operator).where(Operator.name == name).with_for_update()).first()
     if operator is None:
         raise NotFound("there is no such operator")
-    second_factors.reset(session, "host", operator)
+    second_factors.reset(session, _HOST, operator)
 
 
 def open_session(

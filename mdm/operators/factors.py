@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session
 
+from mdm import clock
 from mdm.audit import chain
 from mdm.auth import Principal, credentials
 from mdm.auth.models import Operator
@@ -101,4 +102,6 @@ def reset(session: Session, actor: Principal | str, operator: Operator) -> None:
     passkeys.remove_all(session, operator.id)
     recovery.forget(session, operator.id)
     credentials.revoke_all(session, operator.id)
+    operator.elevated_at = clock.now()  # whoever asked for it could be whoever sets the next one up
+    session.add(operator)
     chain.record(session, actor, "factor.reset", f"operator:{operator.name}")

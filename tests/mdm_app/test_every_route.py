@@ -16,6 +16,8 @@ from mdm.commands.kinds import Kind
 from mdm.devices.models import Device
 
 DOORS = {("/api/v1/session", "post"), ("/api/v1/session/passkey", "post"), ("/api/v1/session/passkey/options", "post")}
+DOORS |= {("/api/v1/session/oidc", "get"), ("/api/v1/session/oidc/callback", "get")}
+DOORS |= {("/api/v1/session/handoff", "post")}
 """Where strangers come in."""
 OWN = re.compile(r"/api/v1/(session|sessions|tokens|keys)(/.*)?")
 """What every operator may change: the own sessions, factors, password, tokens and keys."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 import uvicorn
 from cryptography.hazmat.primitives.hashes import SHA1
@@ -20,6 +21,7 @@ from mdm.app import operator_app
 from mdm.auth import Role, Scope
 from mdm.operators import accounts
 from tests.mdm_auth.people import PASSWORD
+from tests.mdm_auth.provider import CLIENT, SECRET, TENANT, Provider, running
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 TABANE = [sys.executable, "-m", "mdm.cli"]
@@ -111,3 +113,28 @@ def test_the_host_opens_a_door_that_has_fallen_shut(url, tabane, environment):
     assert tabane("operator", "reset-factors", "glass-1", "--host").returncode == 0
     assert tabane("operator", "reset-factors", "nobody", "--host").returncode == 1
     assert "needs a second factor" in tabane(*login, given=f"{PASSWORD}\n").stdout
+
+
+def test_signing_in_with_the_browser(url, tabane, environment, monkeypatch, tmp_path):
+    """The command waits on this machine for the browser, which comes from the identity provider by way of the app."""
+    monkeypatch.setenv("TABANE_OPERATOR_URL", url)
+    secret = tmp_path / "client-secret"
+    secret.write_text(SECRET)
+    person = {"sub": "1", "oid": "0-1", "tid": TENANT, "preferred_username": "hanako@example.jp"}
+    person |= {"roles": ["V", "school:*"]}
+    with running(Provider(f"{url}/api/v1/session/oidc/callback", person)) as provider:
+        ours = {"ISSUER": provider.issuer, "TENANT": TENANT, "CLIENT_ID": CLIENT, "CLIENT_SECRET_FILE": str(secret)}
+        for name, value in {**ours, "ROLES": '{"V": "viewer"}'}.items():
+            monkeypatch.setenv(f"TABANE_OIDC__{name}", value)
+        db.get_settings.cache_clear()
+        command = [*TABANE, "login", "--sso", "--url", url]
+        # No browser on this machine: the person copies the address.
+        alone = environment | {"BROWSER": "true"}
+        with subprocess.Popen(command, env=alone, text=True, stdout=subprocess.PIPE) as waiting:
+            address = waiting.stdout.readline().split()[-1]
+            with httpx2.Client(follow_redirects=True) as browser:
+                assert "close this page" in browser.get(address).text
+            said, _ = waiting.communicate(timeout=60)
+        assert waiting.returncode == 0
+        assert "as hanako (viewer)" in said
+    assert tabane("device", "list").returncode == 0
