@@ -58,7 +58,7 @@ class Place:
 def add_operator(name: str, role: Role, *school_ids: int) -> int:
     """Make an operator of these schools, or of all when none is given."""
     with db.transaction() as session:
-        operator = Operator(name=name, password_hash="", role=role, all_schools=not school_ids)
+        operator = Operator(name=name, password_hash="", made_on_host=True, role=role, all_schools=not school_ids)
         session.add(operator)
         session.flush()
         session.add_all(OperatorSchool(operator_id=operator.id, school_id=each) for each in school_ids)
