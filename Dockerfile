@@ -1,4 +1,4 @@
-# One image, several commands: web, door, worker, beat, migrate. Two stages; does not run as root, may run read-only.
+# One image, several commands: web, door, worker, sender, beat, migrate. Two stages; does not run as root, may run read-only.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /src
 COPY requirements.lock pyproject.toml README.md LICENSE ./
@@ -26,6 +26,6 @@ ENV PATH=/opt/tabane/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /var/lib/tabane
 EXPOSE 8000 8001
-# `docker run IMAGE web`, `... door`, `... worker urgent`, `... beat`, `... migrate`.
+# `docker run IMAGE web`, `... door`, `... worker urgent`, `... sender`, `... beat`, `... migrate`.
 ENTRYPOINT ["tabane"]
 CMD ["web"]

@@ -87,7 +87,7 @@ class House:
 
     def parts(self) -> list[str]:
         """Names of our own processes, in the order in which they are started."""
-        return ["door", "web", *self.workers, "beat"]
+        return ["door", "web", *self.workers, "sender", "beat"]
 
     def launch(self, name: str) -> None:
         """Start one of our own processes (again)."""

@@ -31,6 +31,8 @@ class Job(StrEnum):
     """Renew identities, revoke replaced ones, drop expired tickets and sessions."""
     CASES = "cases"
     """Bring the support desk's cases forward: what tablets have said since, deadlines, ends."""
+    LET_GO = "let_go"
+    """Let approved commands of class A leave whose time has come. A hint without a word: the sender reads the rows."""
     HISTORY = "history"
     """Move ended commands out of the way, make the months to come, drop the oldest."""
     AUDIT = "audit"
@@ -49,6 +51,7 @@ QUEUES: dict[Job, str] = {
     Job.VERIFY: "sync",
     Job.UPKEEP: "sweep",
     Job.CASES: "sweep",
+    Job.LET_GO: "destructive",
     Job.HISTORY: "sweep",
     Job.AUDIT: "sweep",
     Job.AUDIT_COMMANDS: "sweep",

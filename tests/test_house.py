@@ -55,7 +55,8 @@ def test_every_job_has_a_task(tmp_path: Path) -> None:
 
     settings = {"DATABASE_URL": "postgresql://nowhere/x", "REDIS_URL": "redis://nowhere"}
     environment = os.environ | settings | {"TABANE_SECRET_KEY_FILE": str(tmp_path / "key")}
-    listing = [sys.executable, "-c", "from workers.app import app; print(*app.tasks)"]
+    code = "from workers import app, sender; print(*app.app.tasks, *sender.app.tasks)"
+    listing = [sys.executable, "-c", code]
     tasks = subprocess.run(listing, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
     assert {job.value for job in Job} <= set(tasks.stdout.split())
     assert set(QUEUES) == set(Job)

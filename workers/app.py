@@ -12,16 +12,16 @@ from types import FrameType
 from typing import Any, Final
 
 import structlog
-from celery import Celery, Task
-from celery.signals import celeryd_after_setup, setup_logging, worker_ready
+from celery import Celery
+from celery.signals import celeryd_after_setup, worker_ready
 
 import mdm.organization.models  # noqa: F401 - other rooms' tables refer to its tables
 from mdm import db
 from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
-from mdm.settings import get_settings
 from profiles import drift, targets
-from workers import auditing, auditor, broker, cases, checks, dispatch, history, rollouts, sweep, upkeep
+from workers import auditing, auditor, cases, checks, dispatch, history, rollouts, sweep, upkeep
+from workers.configuration import LoggedTask, base
 from workers.schedule import SCHEDULE
 
 _log = structlog.get_logger(__name__)
@@ -33,70 +33,37 @@ _VERIFIED_PARTS: Final = 20
 """Transactions of one verification job, which must end well before the time limit."""
 
 
-class _Job(Task):  # type: ignore[misc]  # Celery ships no types
-    """Gives every line that a job logs the job's name."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with structlog.contextvars.bound_contextvars(job=self.name):
-            return super().__call__(*args, **kwargs)
-
-
 def _configuration() -> dict[str, Any]:
-    """The settings, read when the app is first used (operations.md §1.3 gives a reason for each)."""
-    queues = sorted({*QUEUES.values(), URGENT_QUEUE})
-    return {
-        "broker_url": get_settings().redis_url,
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,
-        "broker_pool_acquire_timeout": 5,
-        "broker_transport_options": {
-            # A hint is gone once it is taken. What would be written and cleared for each, to bring it back when its
-            # worker dies, buys nothing here, and an acknowledgement over a new line ends the worker (kombu 5.7).
-            "ack_emulation": False,
-            "socket_timeout": 10,
-            "socket_connect_timeout": 2,
-            "socket_keepalive": True,
-            "health_check_interval": 10,
-            "global_keyprefix": "tabane:",  # the same as the publisher's in mdm.jobs
-        },
-        "task_queues": {name: {"exchange": name, "routing_key": name} for name in queues},
+    """The settings, read when the app is first used."""
+    return base(sorted({*QUEUES.values(), URGENT_QUEUE})) | {
         "task_default_queue": QUEUES[Job.SWEEP],
-        "task_create_missing_queues": False,
-        "task_ignore_result": True,
-        "task_serializer": "json",
-        "accept_content": ["json"],
         "task_time_limit": 60,
         "task_soft_time_limit": 45,
-        "worker_prefetch_multiplier": 1,
         "worker_max_tasks_per_child": 5000,
         # A drain ends within a second of the signal, and Celery sleeps the whole time whenever a job is at work.
         "worker_soft_shutdown_timeout": 3,
-        "worker_consumer": broker.CONSUMER,
-        "worker_send_task_events": False,
-        "worker_hijack_root_logger": False,
-        "enable_utc": True,
         "beat_schedule": SCHEDULE,
     }
 
 
-app = Celery("tabane", task_cls=_Job, set_as_current=False)
+app = Celery("tabane", task_cls=LoggedTask, set_as_current=False)
 app.add_defaults(_configuration)
 
 
-@app.task(name=Job.DISPATCH.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.DISPATCH.value, shared=False)  # type: ignore[untyped-decorator]
 def dispatch_lane(lane: int = int(Lane.NORMAL)) -> None:
     """Wake what is due in a lane."""
     dispatch.drain(Lane(lane))
 
 
-@app.task(name=Job.SWEEP.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.SWEEP.value, shared=False)  # type: ignore[untyped-decorator]
 def sweep_all() -> None:
     """Re-find what a lost hint missed."""
     with db.transaction() as session:
         sweep.sweep(session)
 
 
-@app.task(name=Job.RETARGET.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.RETARGET.value, shared=False)  # type: ignore[untyped-decorator]
 def retarget(device_ids: Sequence[int] | None = None) -> None:
     """Recompute what tablets should hold."""
     if device_ids is None:
@@ -106,13 +73,13 @@ def retarget(device_ids: Sequence[int] | None = None) -> None:
         targets.retarget(session, device_ids)
 
 
-@app.task(name=Job.ADVANCE_ROLLOUTS.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.ADVANCE_ROLLOUTS.value, shared=False)  # type: ignore[untyped-decorator]
 def advance_rollouts() -> None:
     """Bring rollouts forward: tell tablets, open waves, stop and end."""
     rollouts.bring_forward()
 
 
-@app.task(name=Job.VERIFY.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.VERIFY.value, shared=False)  # type: ignore[untyped-decorator]
 def verify() -> None:
     """Compare what tablets have answered, some hundred at a time; what is left over waits for the next beat."""
     for _ in range(_VERIFIED_PARTS):
@@ -121,45 +88,40 @@ def verify() -> None:
                 return
 
 
-@app.task(name=Job.CASES.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.CASES.value, shared=False)  # type: ignore[untyped-decorator]
 def tend_cases() -> None:
     """Bring the support desk's cases forward."""
     cases.tend()
 
 
-@app.task(name=Job.UPKEEP.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.UPKEEP.value, shared=False)  # type: ignore[untyped-decorator]
 def keep_up() -> None:
     """Renew identities and clear away what is over."""
     upkeep.upkeep()
 
 
-@app.task(name=Job.HISTORY.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.HISTORY.value, shared=False)  # type: ignore[untyped-decorator]
 def keep_history() -> None:
     """Keep the hot table small and the months in order."""
     history.keep()
 
 
-@app.task(name=Job.AUDIT.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.AUDIT.value, shared=False)  # type: ignore[untyped-decorator]
 def look_at_trail() -> None:
     """Verify what is new in the audit trail and sign it."""
     auditing.look()
 
 
-@app.task(name=Job.AUDIT_COMMANDS.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.AUDIT_COMMANDS.value, shared=False)  # type: ignore[untyped-decorator]
 def look_at_commands(*, whole: bool = False) -> None:
     """Hold what left against its approvals."""
     auditor.look(whole=whole)
 
 
-@app.task(name=Job.CHECKS.value)  # type: ignore[untyped-decorator]
+@app.task(name=Job.CHECKS.value, shared=False)  # type: ignore[untyped-decorator]
 def run_checks() -> None:
     """Bring whereabouts checks forward."""
     checks.bring_forward()
-
-
-@setup_logging.connect  # type: ignore[untyped-decorator]
-def _leave_logging_alone(**_: Any) -> None:
-    """Logging is the caller's: a connected receiver is what keeps Celery from setting up its own."""
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]

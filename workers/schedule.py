@@ -16,6 +16,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "urgent": _every(2, Job.DISPATCH, URGENT_QUEUE, lane=int(Lane.URGENT)),
     "normal": _every(3, Job.DISPATCH, lane=int(Lane.NORMAL)),
     "bulk": _every(5, Job.DISPATCH, lane=int(Lane.BULK)),
+    "let_go": _every(3, Job.LET_GO),
     "sweep": _every(15, Job.SWEEP),
     "retarget": _every(30, Job.RETARGET),
     "rollouts": _every(10, Job.ADVANCE_ROLLOUTS),

@@ -1,4 +1,4 @@
-"""`tabane web | door | worker | beat | migrate`: one process each, for containers and for `tabane up`."""
+"""`tabane web | door | worker | sender | beat | migrate`: one process each, for containers and for `tabane up`."""
 
 import os
 from typing import Annotated
@@ -47,6 +47,18 @@ def worker(queues: Annotated[list[str], typer.Argument(help="Queues to work on: 
             "--loglevel=WARNING",
         ]
     )
+
+
+@app.command()
+def sender() -> None:
+    """Let what two persons have signed leave: the only process that can. Run it with a database role of its own."""
+    os.environ["REMAP_SIGTERM"] = "SIGQUIT"
+    from workers.sender import app as celery  # noqa: PLC0415 - after the line above
+
+    _configure_log()
+    celery.conf.worker_enable_soft_shutdown_on_idle = False
+    options = ["--pool=solo", "--without-gossip", "--without-mingle", "--loglevel=WARNING"]
+    celery.worker_main(["worker", "--hostname=sender@%h", *options])
 
 
 @app.command()

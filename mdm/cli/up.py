@@ -124,6 +124,7 @@ def _start(plan: Plan, supervisor: Supervisor, demo: Demo | None) -> None:
         _own(plan, "door", (*served, str(plan.door_port)), is_ready=partial(_answers, plan.door_url)),
         _own(plan, "web", (*served, str(plan.port)), is_ready=partial(_answers, plan.url)),
         *(_own(plan, name, queues, command="worker") for name, queues in _WORKERS.items()),
+        _own(plan, "sender"),
         _own(plan, "beat"),
     )
 

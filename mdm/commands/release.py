@@ -1,40 +1,41 @@
-"""What the decision of a second person does to a held command: set it free, or end it. Decides nothing itself."""
+"""What the decision of a second person does to a held command: leave it to the sender, or end it. Lets nothing go."""
 
-from typing import Any
 from uuid import UUID
 
 from sqlmodel import Session, col, select
 
-from mdm.audit import chain
+from mdm import jobs
 from mdm.auth import Principal
-from mdm.commands import transitions
+from mdm.commands import holding, transitions
 from mdm.commands.models import Command, CommandState
 from mdm.commands.queue import subject_of
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus
 from mdm.errors import Conflict
+from mdm.jobs import Job
 from mdm.safeguards import approvals
 from mdm.safeguards.approvals import Consent
 from mdm.safeguards.models import Approval
 
 
 def approve(session: Session, principal: Principal, approval_id: UUID, consent: Consent) -> Approval:
-    """Approve as a second person and let the command leave, once. Raises what `approvals.approve` raises.
+    """Approve as a second person; the sender lets the command leave in its time. Raises what `approvals.approve` does.
 
     The subject is read again under a lock: another tablet, other arguments or a new enrolment void the request.
     """
     approval = approvals.find(session, principal.scope, approval_id, locked=True)
     approvals.must_be_pending(approval)
-    present = _present_subject(session, approval_id)
+    command, device, enrollment = _held(session, approval_id)
+    present = subject_of(command, serial=device.serial, control_number=device.control_number)
     approval = approvals.approve(session, principal, approval_id, present=present, consent=consent)
-    released = transitions.release(session, approval_id)
-    if len(released) != 1:
-        raise Conflict("the command of this request is over")
-    details = {"approval": approval_id, "kind": released[0].kind, "command": released[0].id}
-    chain.record(session, principal, "command.release", f"device:{released[0].device_id}", details)
+    session.refresh(approval)
+    # For people to read: the sender makes up its own mind.
+    command.not_before = holding.leaves_at(session, approval, command, enrollment)
+    session.add(command)
+    jobs.ring(session, Job.LET_GO)
     return approval
 
 
-def _present_subject(session: Session, approval_id: UUID) -> dict[str, Any]:
+def _held(session: Session, approval_id: UUID) -> tuple[Command, Device, Enrollment]:
     statement = (
         select(Command, Device, Enrollment)
         .join(Device, col(Device.id) == Command.device_id)
@@ -49,7 +50,7 @@ def _present_subject(session: Session, approval_id: UUID) -> dict[str, Any]:
     command, device, enrollment = row
     if enrollment.status != EnrollmentStatus.ACTIVE or enrollment.epoch != command.epoch:
         raise approvals.SubjectChanged("the tablet has left or enrolled again since this was asked for")
-    return subject_of(command, serial=device.serial, control_number=device.control_number)
+    return command, device, enrollment
 
 
 def reject(session: Session, principal: Principal, approval_id: UUID) -> Approval:

@@ -135,21 +135,6 @@ def find(session: Session, scope: Scope, command_id: UUID) -> Command:
     return command
 
 
-def release(session: Session, approval_id: UUID) -> list[Command]:
-    """Let what an approval was asked for leave `held`, once; the caller has approved it in this transaction."""
-    moved = move(
-        session,
-        CommandState.QUEUED,
-        col(Command.approval_id) == approval_id,
-        col(Command.state) == CommandState.HELD.value,
-        note="approved by a second person",
-    )
-    released = [session.get_one(Command, command_id, populate_existing=True) for command_id in moved]
-    for command in released:
-        wake(session, [command.device_id], Lane(command.lane))
-    return released
-
-
 def drop_held(session: Session, approval_ids: Sequence[UUID], state: CommandState, *, note: str) -> list[UUID]:
     """End what waits for approvals that were refused, withdrawn or ran out."""
     if not approval_ids:

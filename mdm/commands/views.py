@@ -35,6 +35,7 @@ class CommandLine(BaseModel):
     arguments: dict[str, Any]
     created_at: datetime
     created_by: str | None = Field(description="The operator's name; null for the server's own.")
+    not_before: datetime | None = Field(description="When it leaves at the earliest; until then it can be cancelled.")
     expires_at: datetime
     sent_at: datetime | None
     delivered_at: datetime | None

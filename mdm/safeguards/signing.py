@@ -31,6 +31,12 @@ class Signature:
     client_data: str = ""
     authenticator_data: str = ""
 
+    @classmethod
+    def from_stored(cls, row: Mapping[str, Any] | None) -> "Signature":
+        """Return what a row keeps; whatever else may stand there is no signature."""
+        parts = {name: str((row or {}).get(name, "")) for name in ("signature", "client_data", "authenticator_data")}
+        return cls(**parts)
+
     def stored(self) -> dict[str, str]:
         """Return it as the row keeps it."""
         return asdict(self)
@@ -43,6 +49,7 @@ class Key:
     kind: KeyKind
     public_key: bytes
     sign_count: int = 0
+    """What it last counted; 0 when an older signature is looked at again."""
 
 
 def digest(
@@ -73,11 +80,8 @@ def fingerprint(public_key: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(public_key).digest()).decode().rstrip("=")
 
 
-def verify(key: Key, signed: bytes, given: Signature, *, count_matters: bool = True) -> int:
-    """Return the key's new count if it signed these 32 bytes; `NotProved` otherwise.
-
-    The sender looks a second time, when the count has moved on: for it `count_matters` is off.
-    """
+def verify(key: Key, signed: bytes, given: Signature) -> int:
+    """Return the key's new count if it signed these 32 bytes; `NotProved` otherwise."""
     parts = [decoded(each) for each in (given.signature, given.client_data, given.authenticator_data)]
     match key.kind:
         case KeyKind.SOFTWARE:
@@ -87,7 +91,7 @@ def verify(key: Key, signed: bytes, given: Signature, *, count_matters: bool = T
             rp_id, origin = relying_party()
             return verify_assertion(
                 key.public_key,
-                key.sign_count if count_matters else 0,
+                key.sign_count,
                 signed,
                 parts[1],
                 parts[2],

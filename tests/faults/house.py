@@ -111,8 +111,10 @@ class House:
     def _over_proxies(self, name: str) -> dict[str, str]:
         kind = name.partition("-")[0]
         changed = {"DATABASE_URL": f"{kind}-postgres", "REDIS_URL": f"{kind}-valkey", _APNS: f"{kind}-apns"}
-        if kind == "beat":
+        if kind in ("beat", "sender"):
             changed["REDIS_URL"] = "worker-valkey"
+        if kind == "sender":
+            changed["DATABASE_URL"] = "worker-postgres"
         return {
             setting: _through(self.settings[setting], self.ways[way].port)
             for setting, way in changed.items()
@@ -121,7 +123,7 @@ class House:
 
     def start(self) -> None:
         """Start all of our own and wait until both apps answer."""
-        for part in ("door", "web", *WORKERS, "beat"):
+        for part in ("door", "web", *WORKERS, "sender", "beat"):
             self.launch(part)
         self.wait_ready("door", "web")
 

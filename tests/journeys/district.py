@@ -131,6 +131,7 @@ class District:
         for part, port in self._ports.items():
             self._start(part, part, "--port", str(port))
         self._start("worker", "worker", "urgent", "push", "sync", "sweep")
+        self._start("sender", "sender")
         self._start("beat", "beat")
         for name in ("first", "second"):
             self._add_operator(name)

@@ -5,6 +5,7 @@ import pytest
 from mdm import db
 from mdm.auth import Role
 from mdm.commands import transitions
+from workers import sender
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def _slug(answer) -> str:
 
 
 def test_a_wipe_is_held_until_a_second_person_approves(district, hana, jiro, sql):
-    """Held and without a wake-up before the approval; queued and due after it; every step on record."""
+    """Held and without a wake-up until the sender finds it approved and signed; queued and due then; all on record."""
     placed = hana.wipe(district.tablets["a"])
     command = placed["command"]
     assert (command["state"], command["arguments"]) == ("held", {"preserve_data_plan": True})
@@ -33,6 +34,9 @@ def test_a_wipe_is_held_until_a_second_person_approves(district, hana, jiro, sql
     assert (waiting["reason"], waiting["requested_by"]) == ("stolen", "hana")
     answer = jiro.approve(placed["approval_id"])
     assert (answer.status_code, answer.json()["state"], answer.json()["decided_by"]) == (200, "approved", "jiro")
+    assert hana.state(command["id"]) == "held"
+    assert sender.look() == {"left": 1}
+    assert jiro.get(f"/approvals/{placed['approval_id']}").json()["executed_at"]
     assert hana.state(command["id"]) == "queued"
     assert sql("SELECT device_id, lane FROM wakeup") == [(district.tablets["a"], 0)]
     actions = [row[0] for row in sql("SELECT action FROM audit_event ORDER BY id")]
@@ -49,11 +53,11 @@ def test_nobody_approves_their_own(district, sign_in, sql):
 
 
 def test_a_token_approves_nothing(district, hana, sign_in):
-    """An API token may ask but not approve."""
+    """An API token approves nothing, and asks for nothing irreversible unless it was made for that."""
     placed = hana.wipe(district.tablets["a"])
     robot = sign_in("robot", Role.ADMINISTRATOR, token=True)
     assert robot.approve(placed["approval_id"]).status_code == 403
-    assert robot.ask(district.tablets["b"], "wipe", reason="x").status_code == 202
+    assert robot.ask(district.tablets["b"], "wipe", reason="x").status_code == 403
     assert hana.state(placed["command"]["id"]) == "held"
 
 
@@ -110,7 +114,9 @@ def test_one_approval_is_one_execution(district, hana, jiro, sign_in, sql):
     """An approval cannot be used twice, and the next wipe needs its own."""
     placed = hana.wipe(district.tablets["a"])
     assert jiro.approve(placed["approval_id"]).status_code == 200
+    assert (sender.look(), sender.look()) == ({"left": 1}, {})
     sql("UPDATE command SET state = 'done', ended_at = now()")
+    assert sender.look() == {}
     assert jiro.approve(placed["approval_id"]).status_code == 409
     assert sign_in("third").approve(placed["approval_id"]).status_code == 409
     assert hana.wipe(district.tablets["a"])["command"]["state"] == "held"

@@ -15,6 +15,7 @@ from mdm.cli import build
 from mdm.operators import signin
 from mdm.operators.throttle import Throttle
 from mdm.settings import get_settings
+from workers import sender
 
 PASSWORD = "correct horse battery"
 Run = Callable[..., Result]
@@ -151,6 +152,7 @@ def test_a_wipe_takes_two(signed_in, tmp_path):
     assert (declined.exit_code, "SERIALA" in declined.stderr) == (1, True)
     agreed = signed_in(*approve, "--json", who="jiro")
     assert json.loads(agreed.output)["state"] == "approved"
+    assert sender.look() == {"left": 1}
     assert json.loads(signed_in("command", "list", "--state", "queued", "--json").output)[0]["kind"] == "wipe"
     assert signed_in("approval", "reject", approval, who="jiro").exit_code == 1
     assert json.loads(signed_in("approval", "list", "--json").output) == []

@@ -26,6 +26,7 @@ from mdm.safeguards import approvals
 from mdm.safeguards.signing import Signature
 from mdm.settings import get_settings
 from tests.signer import Signer
+from workers import sender
 
 LIVE = {"held", "queued", "sent", "delivered", "not_now"}
 RECALLABLE = LIVE - {"delivered"}
@@ -139,11 +140,19 @@ class Queue(RuleBasedStateMachine):
         act = self._approve if agree else release.reject
         accepted = self._run(lambda session: act(session, who, command.approval))
         # A request outlives a command that a new enrolment ended until the next sweep: it may be refused, not approved.
-        assert accepted == (command.state == "held" and not own if agree else command.pending)
+        undecided = command.state == "held" and command.pending
+        assert accepted == (undecided and not own if agree else command.pending)
         if accepted:
             command.pending, command.approved = False, agree
-        if accepted and command.state == "held":
-            command.to("queued" if agree else "cancelled")
+        if accepted and command.state == "held" and not agree:
+            command.to("cancelled")
+
+    @rule()
+    def send(self) -> None:
+        sender.look()
+        for each in self.model:
+            if each.state == "held" and each.approved:
+                each.to("queued" if each.epoch == self.epoch else "cancelled")
 
     def _approve(self, session, who, approval_id) -> None:
         signer = self.signers[who.id]

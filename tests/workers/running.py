@@ -21,10 +21,22 @@ def until(condition, seconds=30.0):
 @contextmanager
 def worker(*queues, log):
     """Run `tabane worker QUEUES` as the command line does; killed at the end if it still runs."""
-    code = "from mdm.cli.serve import worker; import sys; worker(sys.argv[1:])"
+    with _running("worker", *queues, log=log) as process:
+        yield process
+
+
+@contextmanager
+def sending(*, log):
+    """Run `tabane sender`."""
+    with _running("sender", log=log) as process:
+        yield process
+
+
+@contextmanager
+def _running(*command, log):
     with log.open("ab") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, *queues], stdout=sink, stderr=sink, start_new_session=True
+            [sys.executable, "-m", "mdm.cli", *command], stdout=sink, stderr=sink, start_new_session=True
         )
     try:
         yield process

@@ -13,6 +13,7 @@ from mdm.devices.models import Lane
 from mdm.embedded import start_valkey
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job, publisher
 from tests.workers.running import until, worker
+from workers import sender
 from workers.app import app
 from workers.schedule import SCHEDULE
 
@@ -33,7 +34,9 @@ def broker_of_its_own(engine_folder, configure, monkeypatch):
 
 def test_every_job_has_a_task_and_every_queue_a_worker_could_take(database):
     """What can be hinted is held by the app under the same name, and beat rings for each."""
-    assert {job.value for job in Job} <= set(app.tasks)
+    assert {job.value for job in Job} <= set(app.tasks) | set(sender.app.tasks)
+    assert {name for name in sender.app.tasks if not name.startswith("celery.")} == {Job.LET_GO.value}
+    assert Job.LET_GO.value not in app.tasks
     assert {entry["task"] for entry in SCHEDULE.values()} == {job.value for job in Job}
     assert {entry["options"]["queue"] for entry in SCHEDULE.values()} == {*QUEUES.values(), URGENT_QUEUE}
 
