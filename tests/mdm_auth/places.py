@@ -49,7 +49,7 @@ class Place:
     def names_all_of(self, path: str) -> bool:
         """Say whether the path names something that is this school's alone."""
         collection = path.split("/")[3]
-        shared = {"limits", "rings"}
+        shared = {"limits", "rings", "carriers", "plans", "pools"}
         given = re.findall(r"\{([^}]+)\}", path)
         mine = [name for name in given if name in self.names or f"{collection}.{name}" in self.names]
         return bool(given) and given == mine and collection not in shared
@@ -58,7 +58,7 @@ class Place:
 def add_operator(name: str, role: Role, *school_ids: int) -> int:
     """Make an operator of these schools, or of all when none is given."""
     with db.transaction() as session:
-        operator = Operator(name=name, password_hash="", made_on_host=True, role=role, all_schools=not school_ids)
+        operator = Operator(name=name, password_hash="", role=role, all_schools=not school_ids, made_on_host=True)
         session.add(operator)
         session.flush()
         session.add_all(OperatorSchool(operator_id=operator.id, school_id=each) for each in school_ids)
@@ -103,7 +103,7 @@ def _plant(client: TestClient, marker: str, secret: str) -> Place:
     local = add_operator(secret.lower(), Role.SUPPORT, school_id)
     boss = add_operator(f"boss-{school_id}", Role.ADMINISTRATOR)
     names = {"device_id": device_id, "code": code, "serial": marker, "operator_id": local, "number": 1}
-    names |= _commands(local, device_id, secret)
+    names |= _commands(local, device_id, secret) | _line(device_id, secret)
     headers = sign_in(boss)
 
     def make(method: str, path: str, body: Any) -> Any:
@@ -137,3 +137,27 @@ def _commands(operator_id: int, device_id: int, secret: str) -> dict[str, Any]:
         principal = credentials.principal_of(session, session.get_one(Operator, operator_id))
         [wiped] = queue.enqueue(session, principal, [device_id], Kind.WIPE, {}, reason=secret)
         return {"command_id": wiped.command.id, "approval_id": wiped.command.approval_id}
+
+
+def _line(device_id: int, secret: str) -> dict[str, Any]:
+    """Put a SIM into the tablet, with an account, a plan and a pool, which are everybody's."""
+    with db.engine().begin() as connection:
+        run = connection.exec_driver_sql
+        name = f"files-{device_id}"
+        account = run("INSERT INTO carrier_account (name, kind) VALUES (%s, 'csv') RETURNING id", (name,)).scalar_one()
+        plan = run(
+            "INSERT INTO plan (account_id, code, name) VALUES (%s, 'p', 'p') RETURNING id", (account,)
+        ).scalar_one()
+        pool = run("INSERT INTO plan_pool (account_id, name) VALUES (%s, 'p') RETURNING id", (account,)).scalar_one()
+        core = f"898199{device_id:012d}"
+        sim = run(
+            "INSERT INTO sim (iccid_core, iccid_full, account_id, plan_id, source, carrier_status)"
+            " VALUES (%s, %s, %s, %s, 'import', %s) RETURNING id",
+            (core, core, account, plan, secret),
+        ).scalar_one()
+        run(
+            "INSERT INTO sim_binding (sim_id, device_id, valid_from, source, reason, bound_by)"
+            " VALUES (%s, %s, now(), 'operator', %s, 'x')",
+            (sim, device_id, secret),
+        )
+    return {"sim_id": sim, "plan_id": plan, "pool_id": pool, "carriers.name": name}

@@ -39,6 +39,14 @@ BODIES: dict[str, Callable[[Place, Role], Any]] = {
     },
     "importCalendars": lambda place, _role: f"school: {place.names['code']}\nclosed: []\n".encode(),
     "importLedger": lambda place, _role: f"control_number,school_code\n{place.marker},{place.names['code']}\n".encode(),
+    "importSims": lambda place, _role: b"iccid\n" + f"898199{int(place.names['device_id']):012d}\n".encode(),
+    "bindSim": lambda place, _role: {"device_id": int(place.names["device_id"]), "reason": "r"},
+    "exchangeSims": lambda place, _role: {
+        "device_id": int(place.names["device_id"]),
+        "other_device_id": int(place.names["device_id"]),
+        "reason": "r",
+    },
+    "movePoolMembers": lambda place, _role: {"sim_ids": [int(place.names["sim_id"])], "reason": "r"},
     "startRollout": lambda place, _role: _rollout(place),
     "estimateRollout": lambda place, _role: _rollout(place),
     "putRing": lambda place, _role: {"places": [f"school={place.names['code']}"]},
@@ -53,6 +61,7 @@ BODIES: dict[str, Callable[[Place, Role], Any]] = {
 """Bodies that the document's examples cannot give, because they name something."""
 QUERIES: dict[str, Callable[[Place], str]] = {
     "serial": lambda place: place.marker,
+    "account": lambda place: place.names["carriers.name"],
     "since": lambda _place: "2026-04-01T00:00:00Z",
     "until": lambda _place: "2026-05-01T00:00:00Z",
 }
@@ -63,6 +72,16 @@ DISTRICT = {
     "putRing",
     "dropRing",
     "approveException",
+    "approveThreshold",
+    "rejectThreshold",
+    "importSims",
+    "addCarrierAccount",
+    "changeCarrierAccount",
+    "addPlan",
+    "setPlanTerms",
+    "addPool",
+    "movePoolMembers",
+    "buyPoolExtra",
 }
 """What holds for every school: it also takes a scope of all schools, and is refused to whoever is confined to one."""
 
