@@ -54,6 +54,8 @@ SELECT id, at, actor, action, subject, details, previous, digest, sequence, key_
 WHERE {PROOFS} ORDER BY id
 """
 _FIRST_SEALED: Final = "SELECT id FROM audit_event WHERE sequence IS NOT NULL ORDER BY sequence LIMIT 1"
+_SENDER: Final = "job:sender"
+"""Under which name the one process that lets class A leave puts it on record."""
 _PARAMETERS: Final = {"harmless": sorted(HARMLESS), "left": sorted(LEFT)}
 
 
@@ -107,7 +109,7 @@ def trail(session: Session) -> OnRecord:
             approved[subject_id] = (link.actor, str(link.details.get("digest")))
         elif link.action == "key.pin" and link.actor == "host":
             pinned[subject_id] = (str(link.details.get("operator")), str(link.details.get("fingerprint")))
-        elif link.action == "command.release":
+        elif link.action == "command.release" and link.actor == _SENDER:
             let_go.add(str(link.details.get("command")))
     return OnRecord(approved, pinned, frozenset(let_go), frozenset(before_seals))
 

@@ -62,7 +62,7 @@ class Fault(StrEnum):
     NOT_ON_RECORD = "not_on_record"
     """The audit trail does not say that this person approved this digest."""
     NOT_LET_GO = "not_let_go"
-    """The audit trail does not say that it was let go."""
+    """The audit trail does not say that the sender let it go."""
     OVER_BUDGET = "over_budget"
     """More had left in the hour or the day than the thresholds of that time allow."""
     VANISHED = "vanished"

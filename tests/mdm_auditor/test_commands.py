@@ -6,14 +6,14 @@ import pytest
 from typer.testing import CliRunner
 
 from mdm import db
+from mdm.audit import chain
 from mdm.auditor import commands
 from mdm.auditor.judging import HARMLESS, Fault
 from mdm.auth.rights import Safety
 from mdm.cli import build
 from mdm.commands.kinds import FACTS
-from tests.mdm_auditor.leaving import let_go
 from tests.signer import Signer
-from workers import auditor
+from workers import auditor, sender
 
 FORGED = "01a20826-0000-7000-8000-000000000001"
 COLUMNS = (
@@ -39,7 +39,7 @@ def wiped(district, people, sql):
         placed = hana.wipe(district.tablets[tablet])
         answer = jiro.approve(placed["approval_id"])
         assert answer.status_code == 200, answer.text
-        let_go()
+        assert sender.look() == {"left": 1}
         assert hana.state(placed["command"]["id"]) == "queued"
         return placed["command"]["id"], placed["approval_id"]
 
@@ -139,6 +139,18 @@ def test_a_key_of_their_own(district, people, database, tamper):
         connection.exec_driver_sql("UPDATE approval SET decided_at = now()")
     tamper("UPDATE command SET state = 'queued'")
     assert _faults() == {Fault.KEY_NOT_ON_RECORD, Fault.NOT_ON_RECORD, Fault.NOT_LET_GO}
+
+
+def test_let_go_under_another_name(district, people, tamper):
+    """A release that is on record under another name than the sender's does not count."""
+    hana, jiro = people
+    placed = hana.wipe(district.tablets["a"])
+    assert jiro.approve(placed["approval_id"]).status_code == 200
+    with db.transaction() as session:
+        details = {"approval": placed["approval_id"], "kind": "wipe", "command": placed["command"]["id"]}
+        chain.record(session, "operator:jiro", "command.release", f"device:{district.tablets['a']}", details)
+    tamper("UPDATE command SET state = 'queued'")
+    assert _faults() == {Fault.NOT_LET_GO}
 
 
 def test_over_budget(district, people, tamper):
