@@ -3,16 +3,25 @@
 import hashlib
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from sqlalchemy import func, or_
+from sqlalchemy import ColumnElement, Integer, func, literal_column, or_
 from sqlmodel import Session, col, select, update
 
 from mdm import clock
 from mdm.auth.models import Credential, Operator, OperatorSchool, Role
-from mdm.auth.principal import CredentialKind, Factor, Principal, Scope, are_two, needs_two
+from mdm.auth.principal import (
+    FRESH_FOR_A,
+    FRESH_FOR_BULK,
+    CredentialKind,
+    Factor,
+    Principal,
+    Scope,
+    are_two,
+    needs_two,
+)
 from mdm.auth.rights import Action
 from mdm.errors import NotFound
 from mdm.settings import get_settings
@@ -22,6 +31,16 @@ PREFIXES = {CredentialKind.SESSION: "tbs_", CredentialKind.TOKEN: "tbt_"}
 LONGEST_TOKEN = timedelta(days=90)
 _NOTED_EVERY: Final = timedelta(minutes=1)
 _ACTIONS: Final = frozenset(Action)
+
+
+def _minutes(name: str, first: int) -> ColumnElement[int]:
+    newest = f"SELECT value FROM safeguard_threshold WHERE name = '{name}' ORDER BY id DESC LIMIT 1"
+    return literal_column(f"coalesce(({newest}), {first})", Integer)
+
+
+_FOR_A: Final = _minutes("step_up.a_minutes", FRESH_FOR_A)
+_FOR_BULK: Final = _minutes("step_up.b_minutes", FRESH_FOR_BULK)
+"""Thresholds of `mdm.safeguards`, a storey above: read by name with the credential, in the same query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +162,7 @@ def authenticate(session: Session, secret: str) -> Principal | None:
     """
     idle_since = clock.now() - timedelta(minutes=get_settings().session_idle_minutes)
     statement = (
-        select(Credential, Operator)
+        select(Credential, Operator, _FOR_A, _FOR_BULK)
         .join(Operator, col(Operator.id) == Credential.operator_id)
         .where(
             Credential.secret_hash == digest(secret),
@@ -159,10 +178,11 @@ def authenticate(session: Session, secret: str) -> Principal | None:
     found = session.exec(statement).first()
     if found is None:
         return None
-    row, operator = found
+    row, operator, minutes_for_a, minutes_for_bulk = found
     if row.used_at is None or row.used_at < clock.now() - _NOTED_EVERY:
         _note_use(session, row.secret_hash)
-    return principal_of(session, operator, row)
+    principal = principal_of(session, operator, row)
+    return replace(principal, minutes_for_a=minutes_for_a, minutes_for_bulk=minutes_for_bulk)
 
 
 def _note_use(session: Session, secret_hash: bytes) -> None:

@@ -14,9 +14,8 @@ from mdm.auth.rights import RIGHTS, Action, Safety, allowed
 from mdm.errors import Attempt, Forbidden
 
 FRESH_FOR_A: Final = 5
-"""How many minutes ago, at most, a person proved to be there who does something irreversible."""
 FRESH_FOR_BULK: Final = 15
-"""The same for something disruptive on many tablets at once."""
+"""In minutes, until a threshold says otherwise; see `Principal`."""
 
 
 class StepUpRequired(Forbidden):
@@ -123,6 +122,10 @@ class Principal:
     """Then this session may only see to its own account."""
     actions: frozenset[Action] | None = None
     """A token's own bounds; None: all that the role may."""
+    minutes_for_a: int = FRESH_FOR_A
+    """As the thresholds have it: how lately the person must have proved to be there for what is irreversible."""
+    minutes_for_bulk: int = FRESH_FOR_BULK
+    """The same for something disruptive on many tablets at once."""
 
     @property
     def actor(self) -> str:
@@ -151,7 +154,7 @@ class Principal:
             if self.credential is not CredentialKind.SESSION:
                 detail = "this needs a person who has just proved to be there; an API token cannot"
                 raise self._refused(action, detail, StepUpRequired)
-            self.must_be_fresh(FRESH_FOR_A)
+            self.must_be_fresh(self.minutes_for_a)
 
     def _refused(self, action: Action, detail: str, kind: type[Forbidden] = Forbidden) -> Forbidden:
         """Return the refusal, marked when it was a try at what cannot be undone: the breaker counts those."""

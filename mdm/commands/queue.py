@@ -23,6 +23,9 @@ from mdm.safeguards import approvals, budgets, seasoned, thresholds
 _LIVE = text(f"state IN ({', '.join(repr(state.value) for state in LIVE_STATES)})")
 """In words, not as parameters: a plan that PostgreSQL keeps cannot tell from a parameter which index is meant."""
 
+_BULK = 10
+"""More tablets than this at once, and something disruptive takes a person who has just proved to be there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -88,6 +91,8 @@ def _may_ask(session: Session, who: Principal | str, wish: Kind | Wish, count: i
         who.must(Action.LOCK if wish is Wish.LOCK else action_of(wish))
         if wish is Kind.RENEW_IDENTITY:
             raise Invalid("identities are renewed by the server itself")
+        if count > _BULK and (wish is Wish.LOCK or FACTS[wish].safety is Safety.B):
+            who.must_be_fresh(who.minutes_for_bulk)
         if class_a:
             seasoned.must_be(session, who.id, thresholds.current(session), what=f"ask for {wish.value}")
     elif class_a:

@@ -8,7 +8,7 @@ from mdm import clock
 from mdm.audit import chain
 from mdm.auth import Principal, credentials
 from mdm.auth.models import Operator
-from mdm.auth.principal import FRESH_FOR_A, Factor, StepUpRequired, are_two
+from mdm.auth.principal import Factor, StepUpRequired, are_two
 from mdm.auth.webauthn import NotProved
 from mdm.errors import Conflict
 from mdm.operators import passkeys, recovery, throttle, totp
@@ -68,7 +68,7 @@ def must_be_allowed_to_change(session: Session, principal: Principal) -> Operato
 
     A stolen session adds no key of the thief's once its proof is a few minutes old.
     """
-    principal.must_be_fresh(FRESH_FOR_A)
+    principal.must_be_fresh(principal.minutes_for_a)
     if is_set_up(session, principal.id) and not are_two(principal.factors):
         raise StepUpRequired("prove with the second factor that you have before you change it")
     return session.get_one(Operator, principal.id, with_for_update=True)

@@ -11,7 +11,6 @@ from mdm.api import Page
 from mdm.audit import chain
 from mdm.auth import CredentialKind, Principal, credentials
 from mdm.auth.models import Credential
-from mdm.auth.principal import FRESH_FOR_BULK
 from mdm.auth.rights import READ_ONLY, RIGHTS, Action
 from mdm.db import SessionDep
 from mdm.errors import Forbidden, Invalid
@@ -81,7 +80,7 @@ def _school_ids(session: Session, principal: Principal, codes: list[str] | None)
 def create_token(body: NewToken, session: SessionDep, principal: Myself) -> CreatedToken:
     """Make a token for some of what one may do, for at most 90 days. It never does what needs a person."""
     principal.must_have_shown_two()
-    principal.must_be_fresh(FRESH_FOR_BULK)
+    principal.must_be_fresh(principal.minutes_for_bulk)
     allow = _allowed(principal, body.allow)
     issued = credentials.create_token(
         session,

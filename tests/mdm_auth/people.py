@@ -55,7 +55,7 @@ class Person:
     recovery_codes: list[str] = field(default_factory=list)
 
     def ask(self, method: str, path: str, **options):
-        headers = {"Authorization": f"Bearer {self.secret}"} if self.secret else {}
+        headers = options.pop("headers", {}) | ({"Authorization": f"Bearer {self.secret}"} if self.secret else {})
         answer = self.client.request(method, f"/api/v1{path}", headers=headers, **options)
         if answer.is_success and answer.content and isinstance(answer.json(), dict):
             self.secret = answer.json().get("token") or self.secret

@@ -194,3 +194,32 @@ def test_a_stale_session_makes_no_token(hana):
     """A quarter of an hour after the proof a session makes no token: a thief of it would keep that."""
     hana.clock.move(minutes=16)
     assert slug(hana.ask("POST", "/tokens", json={"label": "x"})) == "step-up-required"
+
+
+def test_how_fresh_is_a_threshold(boss):
+    """One administrator tightens how lately the proof must have been given, and it holds at once."""
+    boss.clock.move(minutes=3)
+    assert boss.ask("POST", "/operators", json=NEW).status_code == 201
+    assert boss.ask("PUT", "/safeguards/thresholds/step_up.a_minutes", json={"value": 2}).status_code == 200
+    assert slug(boss.ask("POST", "/operators", json={**NEW, "name": "second"})) == "step-up-required"
+
+
+def test_the_disruptive_in_bulk_needs_a_proof_too(hana):
+    """A quarter of an hour after the proof a session locks ten tablets still, but not eleven at once."""
+    with db.transaction() as session:
+        school = School(code="E1", name="E1")
+        session.add(school)
+        session.flush()
+        add = (
+            "INSERT INTO device (control_number, serial, platform, model, school_id, lease_contract, state)"
+            " SELECT 'T' || n, 'T' || n, 'apple', 'm', %s, 'L', 'issued' FROM generate_series(1, 11) n"
+        )
+        session.connection().exec_driver_sql(add, (school.id,))
+    hana.clock.move(minutes=16)
+
+    def lock(count: int):
+        body = {"kind": "lock", "serials": [f"T{number}" for number in range(1, count + 1)], "reason": "r"}
+        return hana.ask("POST", "/commands", json=body, headers={"Idempotency-Key": str(count)})
+
+    assert lock(10).status_code < 300
+    assert slug(lock(11)) == "step-up-required"
