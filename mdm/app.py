@@ -29,6 +29,7 @@ from mdm.cellular import endpoints as sims
 from mdm.cellular import import_endpoints as sim_files
 from mdm.cellular import plan_endpoints as plans
 from mdm.checks import endpoints as checks
+from mdm.commands import attempts, freeze_endpoints
 from mdm.commands import endpoints as commands
 from mdm.devices import endpoints as devices
 from mdm.devices import ledger_endpoints as ledger
@@ -80,6 +81,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     case_papers.router,
     keys.router,
     safeguards.router,
+    freeze_endpoints.router,
 )
 """One line per room, in the order of the document."""
 OPEN_ROUTES = frozenset(
@@ -120,6 +122,7 @@ def operator_app() -> FastAPI:
     )
     # Each one added stands around those before it: the id is outermost.
     render_problems(app)
+    attempts.watch(app)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
     _add_health(app)

@@ -39,6 +39,8 @@ class Job(StrEnum):
     """Verify what is new in the audit trail and sign a checkpoint."""
     AUDIT_COMMANDS = "audit_commands"
     """Hold what left of class A against its approvals: what moved lately, or all that ever left (`whole`)."""
+    NOTIFY = "notify"
+    """Send the pages that wait."""
     CHECKS = "checks"
     """Start whereabouts checks whose day has come, take check-ins as evidence, escalate what is not verified."""
 
@@ -56,6 +58,7 @@ QUEUES: dict[Job, str] = {
     Job.AUDIT: "sweep",
     Job.AUDIT_COMMANDS: "sweep",
     Job.CHECKS: "sweep",
+    Job.NOTIFY: "sweep",
 }
 URGENT_QUEUE = "urgent"
 

@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from mdm.errors import Misconfigured
@@ -115,6 +115,29 @@ class AuditSettings(_Section):
     """Another system that each checkpoint is posted to."""
 
 
+class NoticeSettings(_Section):
+    """Where pages to whoever is on duty go; without any they wait and are only shown."""
+
+    webhook_url: str = ""
+    webhook_secret_file: Path | None = None
+    """What signs the body (HMAC-SHA-256): any bytes; white space around them does not count."""
+    smtp_host: str = ""
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password_file: Path | None = None
+    mail_from: str = ""
+    mail_to: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.webhook_url and self.webhook_secret_file is None:
+            raise ValueError("a webhook needs webhook_secret_file: what is not signed cannot be believed")
+        if self.smtp_host and not (self.mail_from and self.mail_to):
+            raise ValueError("mail needs mail_from and mail_to")
+        return self
+
+
 class Settings(BaseSettings):
     """The whole configuration; `TABANE_APPLE__APNS_URL` sets `apple.apns_url`, and so on."""
 
@@ -140,6 +163,7 @@ class Settings(BaseSettings):
     apple: AppleSettings = AppleSettings()
     audit: AuditSettings = AuditSettings()
     enrollment: EnrollmentSettings = EnrollmentSettings()
+    notices: NoticeSettings = NoticeSettings()
     throttle: ThrottleSettings = ThrottleSettings()
     oidc: OidcSettings = OidcSettings()
 

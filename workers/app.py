@@ -20,7 +20,7 @@ from mdm import db
 from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from profiles import drift, targets
-from workers import auditing, auditor, cases, checks, dispatch, history, rollouts, sweep, upkeep
+from workers import auditing, auditor, cases, checks, dispatch, history, notices, rollouts, sweep, upkeep
 from workers.configuration import LoggedTask, base
 from workers.schedule import SCHEDULE
 
@@ -116,6 +116,12 @@ def look_at_trail() -> None:
 def look_at_commands(*, whole: bool = False) -> None:
     """Hold what left against its approvals."""
     auditor.look(whole=whole)
+
+
+@app.task(name=Job.NOTIFY.value, shared=False)  # type: ignore[untyped-decorator]
+def notify() -> None:
+    """Send the pages that wait."""
+    notices.send_due()
 
 
 @app.task(name=Job.CHECKS.value, shared=False)  # type: ignore[untyped-decorator]

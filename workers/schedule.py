@@ -24,6 +24,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "cases": _every(10, Job.CASES),
     "upkeep": _every(600, Job.UPKEEP),
     "history": _every(300, Job.HISTORY),
+    "notify": _every(10, Job.NOTIFY),
     "audit": _every(300, Job.AUDIT),
     "commands": _every(60, Job.AUDIT_COMMANDS),
     "all_commands": _every(3600, Job.AUDIT_COMMANDS, whole=True),

@@ -91,11 +91,14 @@ class Guard:
     def __init__(self, *actions: Action) -> None:
         self.actions = actions
 
-    def __call__(self, principal: SignedIn) -> Principal:
-        """Return the principal if the table gives it one of the actions."""
+    def __call__(self, request: Request, principal: SignedIn) -> Principal:
+        """Return the principal if the table gives it one of the actions; what changes something is paid for first."""
         given = [action for action in self.actions if principal.may(action)]
         # The mildest: what else it needs is the rule's to ask, once it knows what the body is about.
-        principal.must(min(given or self.actions, key=lambda action: RIGHTS[action].safety.needs_a_person))
+        action = min(given or self.actions, key=lambda action: RIGHTS[action].safety.needs_a_person)
+        principal.must(action)
+        if request.method not in _SAFE_METHODS:
+            request.app.state.spend_act(principal, action)
         return principal
 
 

@@ -1,4 +1,4 @@
-"""`tabane safeguard`: show, tighten and loosen the thresholds of the safeguards, through the operator API."""
+"""`tabane safeguard`: thresholds, the red button and the thaw by two, through the operator API."""
 
 from typing import Annotated, Any
 
@@ -52,6 +52,39 @@ def set_(
     if answer["request"] is not None:
         print("this loosens a safeguard; another administrator decides with")
         print(f"  tabane safeguard approve {answer['request']['id']}")
+
+
+@app.command()
+def status(*, as_json: _Json = False) -> None:
+    """Say whether class A is frozen, since when and why."""
+    with connected() as api:
+        _show_standing(api.get(f"{_PATH}/breaker"), as_json=as_json)
+
+
+@app.command()
+def freeze(*, as_json: _Json = False) -> None:
+    """The red button: freeze what cannot be undone, for everybody and at once."""
+    with connected() as api:
+        _show_standing(api.post(f"{_PATH}/freeze"), as_json=as_json)
+
+
+@app.command()
+def thaw(*, as_json: _Json = False) -> None:
+    """Thaw, as the first or the second of two administrators. Needs a sign-in; a token will not do."""
+    with connected() as api:
+        _show_standing(api.post(f"{_PATH}/thaw"), as_json=as_json)
+
+
+def _show_standing(standing: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        show_json(standing)
+    elif not standing["open"]:
+        print("nothing is frozen")
+    else:
+        who = standing["by"].removeprefix("operator:")
+        print(f"frozen since {standing['since'][:19]}Z by {who}: {standing['pattern']}")
+        if standing["thaw_asked_by"]:
+            print(f"    {standing['thaw_asked_by'].removeprefix('operator:')} asks to thaw; another administrator must")
 
 
 @app.command()

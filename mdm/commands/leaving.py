@@ -23,7 +23,7 @@ from mdm.commands.models import Command, CommandState
 from mdm.commands.queue import subject_of
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus, Lane
 from mdm.errors import Conflict, MdmError
-from mdm.safeguards import approvals, budgets, signing
+from mdm.safeguards import approvals, breaker, budgets, signing
 from mdm.safeguards.models import Approval, ApprovalState, ApproverKey, KeyKind
 
 ACTOR: Final = "job:sender"
@@ -75,6 +75,10 @@ def let_go(session: Session, approval_id: UUID) -> Verdict:
         leaves_at = _checked(session, approval, command)
         now = session.exec(select(func.clock_timestamp())).one()
         if leaves_at > now:
+            return Verdict.WAITS
+        # In the line of whoever opens the breaker: what is let go is seen and pulled back, or nothing is let go.
+        chain.stand_in_line(session)
+        if breaker.frozen(session):
             return Verdict.WAITS
         budgets.recheck(session, command, signers=[approval.decided_by] if approval.decided_by else [])
     except MdmError as refusal:

@@ -18,7 +18,7 @@ from mdm.commands.kinds import FACTS, Kind, action_of, safety_of
 from mdm.commands.models import LIVE_STATES, Command, CommandState
 from mdm.devices.models import Device, Enrollment
 from mdm.errors import Attempt, Conflict, Forbidden, Invalid, MdmError, NotFound
-from mdm.safeguards import approvals, budgets, seasoned, thresholds
+from mdm.safeguards import approvals, breaker, budgets, seasoned, thresholds
 
 _LIVE = text(f"state IN ({', '.join(repr(state.value) for state in LIVE_STATES)})")
 """In words, not as parameters: a plan that PostgreSQL keeps cannot tell from a parameter which index is meant."""
@@ -52,7 +52,8 @@ def enqueue(
     A class A command is held until a second person approves, and goes to one tablet at a time. `who` may be the name
     of a job (`job:upkeep`), which has no scope and may not ask for class A. A tablet outside the principal's scope is
     refused as `NotFound`. Raises `Invalid` for arguments, `Forbidden` without the right to the kind, `BudgetSpent` when
-    not all of it is within the budgets (then nothing is asked for); refusals of single tablets are in the outcomes.
+    not all of it is within the budgets (then nothing is asked for), `Frozen`; refusals of single tablets are in the
+    outcomes.
     """
     wanted = list(dict.fromkeys(device_ids))
     _may_ask(session, who, wish, len(wanted))
@@ -65,6 +66,7 @@ def enqueue(
     for device_id in wanted:
         target = targets.get(device_id)
         if target is None:
+            _unseen(who, wish)
             outcomes.append(Outcome(device_id, "", refusal=NotFound("there is no such tablet")))
             continue
         kind = decisions.resolve(wish, target)
@@ -94,6 +96,7 @@ def _may_ask(session: Session, who: Principal | str, wish: Kind | Wish, count: i
         if count > _BULK and (wish is Wish.LOCK or FACTS[wish].safety is Safety.B):
             who.must_be_fresh(who.minutes_for_bulk)
         if class_a:
+            breaker.must_be_closed(session)
             seasoned.must_be(session, who.id, thresholds.current(session), what=f"ask for {wish.value}")
     elif class_a:
         raise Forbidden("a job may not ask for what cannot be undone")
@@ -101,6 +104,14 @@ def _may_ask(session: Session, who: Principal | str, wish: Kind | Wish, count: i
         error = Forbidden("what cannot be undone is asked of one tablet at a time")
         if isinstance(who, Principal):
             error.attempt = Attempt(who.id, who.actor, wish.value)
+        raise error
+
+
+def _unseen(who: Principal | str, wish: Kind | Wish) -> None:
+    """Raise the `NotFound` of a class A wish for a tablet out of reach: the breaker counts such attempts."""
+    if isinstance(who, Principal) and isinstance(wish, Kind) and decisions.needs_approval(wish):
+        error = NotFound("there is no such tablet")
+        error.attempt = Attempt(who.id, who.actor, wish.value)
         raise error
 
 
@@ -182,6 +193,8 @@ def _spend(session: Session, who: Principal | str, placed: Sequence[tuple[int, K
     for kind in sorted({kind for _, kind in placed}):
         devices = [device_id for device_id, placed_kind in placed if placed_kind is kind]
         budgets.spend(session, who, safety_of(kind), devices, what=kind.value)
+        if safety_of(kind) is Safety.A and isinstance(who, Principal):
+            breaker.watch_spending(session, who, what=kind.value)
 
 
 def _row(who: Principal | str, target: Target, place: Place, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -5,16 +5,17 @@ from uuid import UUID
 from sqlmodel import Session, col, select
 
 from mdm import jobs
-from mdm.auth import Principal
-from mdm.commands import holding, transitions
+from mdm.auth import Action, Principal
+from mdm.auth.models import Operator
+from mdm.commands import freezing, holding, transitions
 from mdm.commands.models import Command, CommandState
 from mdm.commands.queue import subject_of
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus
-from mdm.errors import Conflict
+from mdm.errors import Attempt, Conflict
 from mdm.jobs import Job
-from mdm.safeguards import approvals
+from mdm.safeguards import approvals, breaker, budgets, seasoned, thresholds
 from mdm.safeguards.approvals import Consent
-from mdm.safeguards.models import Approval
+from mdm.safeguards.models import Approval, ApprovalState
 
 
 def approve(session: Session, principal: Principal, approval_id: UUID, consent: Consent) -> Approval:
@@ -22,11 +23,20 @@ def approve(session: Session, principal: Principal, approval_id: UUID, consent: 
 
     The subject is read again under a lock: another tablet, other arguments or a new enrolment void the request.
     """
+    with breaker.counted(principal, "approve"):
+        principal.must(Action.APPROVE)
+        breaker.must_be_closed(session)
+        seasoned.must_be(session, principal.id, thresholds.current(session), what="approve")
+        return _approve(session, principal, approval_id, consent)
+
+
+def _approve(session: Session, principal: Principal, approval_id: UUID, consent: Consent) -> Approval:
     approval = approvals.find(session, principal.scope, approval_id, locked=True)
     approvals.must_be_pending(approval)
     command, device, enrollment = _held(session, approval_id)
     present = subject_of(command, serial=device.serial, control_number=device.control_number)
     approval = approvals.approve(session, principal, approval_id, present=present, consent=consent)
+    budgets.spend_approval(session, principal, what=approval.action)
     session.refresh(approval)
     # For people to read: the sender makes up its own mind.
     command.not_before = holding.leaves_at(session, approval, command, enrollment)
@@ -58,4 +68,8 @@ def reject(session: Session, principal: Principal, approval_id: UUID) -> Approva
     approval = approvals.reject(session, principal, approval_id)
     note = f"{approval.state} by {principal.actor}"
     transitions.drop_held(session, [approval_id], CommandState.CANCELLED, note=note)
+    if approval.state == ApprovalState.REJECTED:
+        asker = session.get_one(Operator, approval.requested_by)
+        attempt = Attempt(approval.requested_by, f"operator:{asker.name}", approval.action)
+        freezing.note_attempt(session, attempt)
     return approval

@@ -30,12 +30,17 @@ class Pot(StrEnum):
 
     A = "a"
     """What cannot be undone, per tablet."""
+    APPROVALS = "approvals"
+    """Having approved it; counts with what the same person asks for."""
     B = "b"
     """What disrupts and can be undone, per tablet."""
     ACTS = "acts"
     """Changes of what is there, per act: a rollout to 15,000 tablets is one."""
     ACCOUNTS = "accounts"
     """Changes of who may do what."""
+
+
+_IRREVERSIBLE: Final = (Pot.A, Pot.APPROVALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,10 @@ _LIMITS: Final[Mapping[Pot, tuple[_Limit, ...]]] = {
         _Limit(Name.A_SCHOOL_HOUR, _HOUR, "school"),
         _Limit(Name.A_FLEET_HOUR, _HOUR, "fleet"),
         _Limit(Name.A_FLEET_DAY, _DAY, "fleet"),
+    ),
+    Pot.APPROVALS: (
+        _Limit(Name.A_OPERATOR_HOUR, _HOUR, "operator"),
+        _Limit(Name.A_OPERATOR_DAY, _DAY, "operator"),
     ),
     Pot.B: (_Limit(Name.B_OPERATOR_HOUR, _HOUR, "operator"), _Limit(Name.B_FLEET_HOUR, _HOUR, "fleet")),
     Pot.ACTS: (_Limit(Name.ACTS_OPERATOR_HOUR, _HOUR, "operator"), _Limit(Name.ACTS_FLEET_HOUR, _HOUR, "fleet")),
@@ -131,6 +140,13 @@ def spend(session: Session, who: Principal | str, safety: Safety, device_ids: Se
     )
 
 
+def spend_approval(session: Session, principal: Principal, *, what: str) -> None:
+    """Spend one unit of class A of whoever approves it: one colluding person is bounded like one who asks."""
+    chain.stand_in_line(session)
+    _must_be_left(session, principal, Pot.APPROVALS, [], what)
+    _add(session, principal, Pot.APPROVALS, what)
+
+
 def spend_act(session: Session, principal: Principal, pot: Pot, *, what: str) -> None:
     """Spend one unit for an act that is about no single tablet. Raises `BudgetSpent`.
 
@@ -138,6 +154,10 @@ def spend_act(session: Session, principal: Principal, pot: Pot, *, what: str) ->
     """
     chain.stand_in_line(session)
     _must_be_left(session, principal, pot, [], what)
+    _add(session, principal, pot, what)
+
+
+def _add(session: Session, principal: Principal, pot: Pot, what: str) -> None:
     session.execute(
         text("INSERT INTO budget_entry (pot, operator_id, what) VALUES (:pot, :operator, :what)"),
         {"pot": pot.value, "operator": principal.id, "what": what[:64]},
@@ -207,7 +227,7 @@ def _must_be_left(session: Session, who: Principal | str, pot: Pot, device_ids: 
             spent, wait = _spent(session, pot, limit, key)
             if spent + count > held[limit.name]:
                 error = BudgetSpent(_sentence(limit, held[limit.name]), retry_after=wait)
-                if pot is Pot.A and isinstance(who, Principal):
+                if pot in _IRREVERSIBLE and isinstance(who, Principal):
                     error.attempt = Attempt(who.id, who.actor, what)
                 raise error
 
@@ -220,13 +240,15 @@ def _by_school(session: Session, device_ids: Sequence[int]) -> dict[int, int]:
 
 def _spent(session: Session, pot: Pot, limit: _Limit, key: int) -> tuple[int, int | None]:
     """Return how much of a limit is spent, and in how many seconds the oldest of it is over."""
+    pots = _IRREVERSIBLE if pot in _IRREVERSIBLE and limit.of == "operator" else (pot,)
     row = session.execute(
         text(
             "SELECT count(*), extract(epoch FROM min(at) + make_interval(secs => :window) - statement_timestamp())"
-            " FROM budget_entry WHERE pot = :pot AND at > statement_timestamp() - make_interval(secs => :window)"
+            " FROM budget_entry WHERE pot = ANY(CAST(:pots AS text[]))"
+            " AND at > statement_timestamp() - make_interval(secs => :window)"
             " AND (:of <> 'operator' OR operator_id = :key) AND (:of <> 'school' OR school_id = :key)"
         ),
-        {"window": limit.window_s, "pot": pot.value, "of": limit.of, "key": key},
+        {"window": limit.window_s, "pots": [each.value for each in pots], "of": limit.of, "key": key},
     ).one()
     return row[0], None if row[1] is None else max(1, int(row[1]))
 

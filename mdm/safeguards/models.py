@@ -24,9 +24,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from mdm.safeguards import budget_models, threshold_models
+from mdm.safeguards import breaker_models, budget_models, threshold_models
 
-__all__ = ["Approval", "ApprovalState", "ApproverKey", "KeyKind", "budget_models", "threshold_models"]
+__all__ = ["Approval", "ApprovalState", "ApproverKey", "KeyKind", "breaker_models", "budget_models", "threshold_models"]
 
 
 class ApprovalState(StrEnum):

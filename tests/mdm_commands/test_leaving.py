@@ -75,6 +75,20 @@ def test_anybody_at_the_desk_can_say_stop_while_it_waits(sign_in, approved):
     assert sign_in("yuki").state(command) == "cancelled"
 
 
+def test_nothing_leaves_while_it_is_frozen_and_what_had_left_is_pulled_back(sign_in, hana, approved):
+    """The red button holds what no tablet has been handed; thawed by two, the sender lets it go again, uncounted."""
+    boss, chief = sign_in("boss", Role.ADMINISTRATOR), sign_in("chief", Role.ADMINISTRATOR)
+    command = approved()
+    assert sender.look() == {"left": 1}
+    assert boss.post("/safeguards/freeze").json()["open"] is True
+    assert hana.state(command) == "held"
+    assert sender.look() == {"waits": 1}
+    assert boss.post("/safeguards/thaw").json()["open"] is True
+    assert chief.post("/safeguards/thaw").json()["open"] is False
+    assert sender.look() == {"left": 1}
+    assert hana.state(command) == "queued"
+
+
 FORGERIES = {
     "not urgent": "UPDATE approval SET urgent = false, decided_at = now() - interval '1 hour'",
     "another reason": "UPDATE approval SET reason = 'x'",

@@ -80,6 +80,9 @@ def test_a_security_key_signs_what_was_asked(district, hana, jiro, sql):
         }
         return jiro.post(f"/approvals/{placed['approval_id']}/approve", body)
 
+    # Each refusal is counted, and more than three would freeze what is approved here.
+    insert = "INSERT INTO safeguard_threshold (name, value, set_by, reason) VALUES ('breaker.refused', 100, 'host', '')"
+    sql(insert)
     assert approve(signed=False).status_code == 403
     for name, wrong in (("origin", "http://evil.example"), ("verifies", False), ("sign_count", -1)):
         right = getattr(key, name)

@@ -90,6 +90,34 @@ def test_two_at_once_cannot_both_take_the_last(sign_in, tablets, loosen):
     assert sorted(answers) == ["placed"] * 4 + ["spent"] * 6
 
 
+def test_whoever_approves_spends_as_well(session, sign_in, tablets):
+    """Asking and approving count together: one colluding person is in three wipes an hour, whichever side they take."""
+    hana = sign_in("hana", Role.SUPPORT)
+    who = Principal(hana.id, "hana", Role.SUPPORT, Scope(all_schools=True))
+    assert hana.wipe(tablets["E1"][0]).status_code == 202
+    budgets.spend_approval(session, who, what="command.wipe")
+    budgets.spend_approval(session, who, what="command.wipe")
+    with pytest.raises(BudgetSpent, match=r"a\.operator\.hour"):
+        budgets.spend_approval(session, who, what="command.wipe")
+    session.commit()
+    assert slug(hana.wipe(tablets["E1"][1])) == "budget-spent"
+
+
+def test_changes_are_paid_for_once_per_act(sign_in, loosen, sql):
+    """A limit or an account is one unit each, before it begins; reading is free."""
+    boss = sign_in("boss")
+    loosen("acts.operator.hour", 2)
+    loosen("accounts.operator.hour", 0)
+    for _ in range(2):
+        assert boss.put("/limits/fleet", {"value": {"per_s": 5, "burst": 5}}).status_code == 200
+    refused = boss.put("/limits/fleet", {"value": {"per_s": 5, "burst": 5}})
+    assert (refused.status_code, slug(refused)) == (429, "budget-spent")
+    assert sql("SELECT what, count(*) FROM budget_entry GROUP BY what") == [("limits.set", 2)]
+    account = {"name": "more", "password": "a long enough secret 12", "role": "viewer", "all_schools": True}
+    assert slug(boss.post("/operators", account)) == "budget-spent"
+    assert boss.get("/limits").status_code == 200
+
+
 class Gone:
     """A class A command on its way out."""
 
