@@ -11,6 +11,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from mdm.devices.ledger_columns import Column
 from mdm.embedded import free_port
 from mdm.embedded.supervisor import Supervisor, python_part
 from mdm.errors import MdmError, Misconfigured
+from mdm.organization.hours import JST
 from profiles import files
 
 _DEFAULT_TABLETS = 50
 _TICKET_HOURS = 12
+_SCANNED_AT_ONCE = 500
 
 
 class Interrupted(Exception):
@@ -120,24 +123,44 @@ class _MainJob:
         now = {"waves": {"kind": "at_once"}, "schedule": {"obey_class_hours": False, "avoid_marks": False}}
         rollout = client.post("/api/v1/rollouts", {"policy": document["name"], "target": "fleet", **now})
         print(f"policy {document['name']}: rollout to the fleet begins", flush=True)
-        return self._wait("installed", lambda: self._installed(rollout["id"]))
+        installed = self._wait("installed", lambda: self._installed(rollout["id"]))
+        self._check_whereabouts()
+        return installed
+
+    def _check_whereabouts(self) -> None:
+        """Run a first whereabouts check: tablets in use by their check-ins, spares by a scan of what is on them."""
+        client = self._client
+        if client.get("/api/v1/checks")["items"]:
+            return
+        today = datetime.now(JST).date()
+        days = {"first_day": str(today), "last_day": str(today + timedelta(days=28))}
+        # A demo that began before midnight goes on after it.
+        check = client.post("/api/v1/checks", {"name": "所在確認", "checkin_days": 1, "repeats": "yearly", **days})
+        path = f"/api/v1/checks/{check['id']}"
+        listed = client.post(f"{path}/start")["counts"]["listed"]
+        spares = [task["control_number"] for task in client.each(f"{path}/tasks") if task["hand"] == "must_be_seen"]
+        for begin in range(0, len(spares), _SCANNED_AT_ONCE):
+            client.post(f"{path}/scans", {"control_numbers": spares[begin : begin + _SCANNED_AT_ONCE]})
+        self._wait("whereabouts", lambda: int(client.get(path)["counts"]["verified"]), listed)
+        print(f"whereabouts check: {listed} of {listed} tablets verified, {len(spares)} spares by a scan", flush=True)
 
     def _installed(self, rollout_id: str) -> int:
         return int(self._client.get(f"/api/v1/rollouts/{rollout_id}")["counts"].get("installed", 0))
 
-    def _wait(self, what: str, count: Callable[[], int]) -> int:
+    def _wait(self, what: str, count: Callable[[], int], total: int | None = None) -> int:
         deadline = time.monotonic() + self._patience_s
-        with bar(what, self._tablets) as advance:
+        wanted = self._tablets if total is None else total
+        with bar(what, wanted) as advance:
             while True:
                 try:
                     done = count()
                 except (httpx2.ConnectError, httpx2.TimeoutException):  # the simulator is only just starting
                     done = 0
                 advance(done)
-                if done >= self._tablets:
+                if done >= wanted:
                     return done
                 if time.monotonic() > deadline:
-                    raise Misconfigured(f"{done} of {self._tablets} tablets {what} after {self._patience_s:.0f} s")
+                    raise Misconfigured(f"{done} of {wanted} tablets {what} after {self._patience_s:.0f} s")
                 if self._supervisor.stopping.wait(0.5):
                     raise Interrupted
 

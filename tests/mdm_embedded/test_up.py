@@ -279,6 +279,7 @@ def test_demo_does_the_main_job(environment: None, folder: Path) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert ran.returncode == 0, ran
     assert "4/4 installed" in ran.stdout
+    assert "whereabouts check: 4 of 4 tablets verified" in ran.stdout
     assert "operators http://127.0.0.1:" in ran.stdout.split("4/4 installed")[1]
     assert "sign in as admin" in ran.stdout.split("4/4 installed")[1]
     assert ran.stderr == ""
