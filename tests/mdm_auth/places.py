@@ -9,7 +9,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from starlette.testclient import TestClient
@@ -126,6 +126,9 @@ def _plant(client: TestClient, marker: str, secret: str) -> Place:
         "case_id": make("POST", "/cases", {"kind": "lost", "serial": marker, "caller": "guardian"})["id"],
         "rollout_id": make("POST", "/rollouts", {"policy": marker.lower(), "target": f"school={code}"})["id"],
     }
+    days = {"first_day": str(date.today()), "last_day": str(date.today() + timedelta(days=9))}  # noqa: DTZ011 - any will do
+    names["check_id"] = make("POST", "/checks", {"name": secret, "schools": [code], **days})["id"]
+    make("POST", f"/checks/{names['check_id']}/start", None)
     make("PUT", f"/rings/ring {school_id}", {"places": [f"school={code}"]})
     make("PUT", "/limits/school", {"value": {"per_s": 7}, "school": code, "reason": secret})
     make("PUT", f"/schools/{code}/calendar", {"closed": [{"first": "2026-08-01", "label": secret}]})
