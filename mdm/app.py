@@ -41,7 +41,9 @@ from mdm.operators import oidc_endpoints as oidc
 from mdm.operators import session_endpoints as sessions
 from mdm.operators import token_endpoints as tokens
 from mdm.organization import calendar_endpoints as calendars
+from mdm.organization import contractor_endpoints as contractors
 from mdm.organization import endpoints as organization
+from mdm.organization import handler_endpoints as handlers
 from mdm.safeguards import endpoints as safeguards
 from mdm.safeguards import key_endpoints as keys
 from mdm.settings import get_settings
@@ -64,6 +66,8 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     auditor.router,
     organization.router,
     calendars.router,
+    contractors.router,
+    handlers.router,
     limits.router,
     ledger.router,
     devices.router,

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Integer, func, literal_column, or_
 from sqlmodel import Session, col, select, update
 
 from mdm import clock
+from mdm.auth.entitlement import entitled, tier_of
 from mdm.auth.models import Credential, Operator, OperatorSchool, Role
 from mdm.auth.principal import (
     FRESH_FOR_A,
@@ -158,6 +159,8 @@ def create_token(
 def authenticate(session: Session, secret: str) -> Principal | None:
     """Return who holds this session or token, or None when it is unknown, over, unused for too long or its owner out.
 
+    Its owner is out when disabled, and from the day on which its handler or its contract is over.
+
     A session's use is noted once a minute.
     """
     idle_since = clock.now() - timedelta(minutes=get_settings().session_idle_minutes)
@@ -173,6 +176,7 @@ def authenticate(session: Session, secret: str) -> Principal | None:
                 func.coalesce(Credential.used_at, Credential.created_at) > idle_since,
             ),
             col(Operator.disabled_at).is_(None),
+            entitled(),
         )
     )
     found = session.exec(statement).first()
@@ -204,8 +208,11 @@ def principal_of(session: Session, operator: Operator, row: Credential | None = 
         query = select(OperatorSchool.school_id).where(OperatorSchool.operator_id == operator.id)
         schools = frozenset(session.exec(query))
     role, scope = Role(operator.role), Scope(all_schools=operator.all_schools, school_ids=schools)
+    organization_id, tier = operator.organization_id, tier_of(session, operator.organization_id)
     if row is None:
-        return Principal(id=operator.id, name=operator.name, role=role, scope=scope)
+        return Principal(
+            id=operator.id, name=operator.name, role=role, scope=scope, organization_id=organization_id, tier=tier
+        )
     kind = CredentialKind(row.kind)
     factors = frozenset(Factor(each) for each in row.factors)
     lacks = kind is CredentialKind.SESSION and must_show_two(operator) and not are_two(factors)
@@ -219,6 +226,8 @@ def principal_of(session: Session, operator: Operator, row: Credential | None = 
         proved_at=row.proved_at,
         factors=factors,
         second_factor_missing=lacks,
+        organization_id=organization_id,
+        tier=tier,
         actions=None if row.actions is None else frozenset(Action(each) for each in row.actions if each in _ACTIONS),
     )
 

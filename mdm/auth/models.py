@@ -3,7 +3,21 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Identity, LargeBinary, String, func, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    LargeBinary,
+    String,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -34,6 +48,17 @@ class Operator(SQLModel, table=True):
     """A person (or a machine) who signs in."""
 
     __tablename__ = "operator"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["handler_id", "organization_id"], ["handler.id", "handler.organization_id"], name="operator_handler"
+        ),
+        CheckConstraint("(organization_id IS NULL) = (handler_id IS NULL)", name="operator_of_handler"),
+        CheckConstraint(
+            "organization_id IS NULL OR role IN ('supervision', 'operation', 'loss_desk', 'repair_desk')",
+            name="operator_duty",
+        ),
+        Index("operator_handler_id", "handler_id"),
+    )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
     name: str = Field(sa_column=Column(String(64), nullable=False, unique=True))
@@ -50,6 +75,10 @@ class Operator(SQLModel, table=True):
     """When somebody else last gave the account more: a higher role, more schools, a password, its way back in."""
     made_on_host: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
     """Made with the database in hand, as the first ones are: never too young for what cannot be undone."""
+    organization_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """The contractor's or sub-contractor's whose account it is; None: the board's own."""
+    handler_id: int | None = Field(default=None, sa_column=Column(BigInteger))
+    """The registered handler who signs in with it; `mdm.auth.entitlement` says when that lets anybody in."""
 
 
 class OperatorSchool(SQLModel, table=True):

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, true
 from sqlalchemy.orm import Mapped
 
 from mdm import clock
+from mdm.auth.entitlement import BOARD
 from mdm.auth.models import Role
 from mdm.auth.rights import RIGHTS, Action, Safety, allowed
 from mdm.errors import Attempt, Forbidden
@@ -126,6 +127,10 @@ class Principal:
     """As the thresholds have it: how lately the person must have proved to be there for what is irreversible."""
     minutes_for_bulk: int = FRESH_FOR_BULK
     """The same for something disruptive on many tablets at once."""
+    organization_id: int | None = None
+    """The contractor's or sub-contractor's; None for the board's own people."""
+    tier: str = BOARD
+    """`board`, `contractor` or `subcontractor` (甲, 乙, 丙): what is shown of a person depends on it (R-26)."""
 
     @property
     def actor(self) -> str:

@@ -44,6 +44,7 @@ ROOMS = (
     Room("mdm.cli.key", "key"),
     Room("mdm.cli.safeguard", "safeguard"),
     Room("mdm.cli.operator", "operator"),
+    Room("mdm.cli.organization", "organization"),
     Room("mdm.cli.audit", "audit"),
 )
 """One line per room."""

@@ -25,6 +25,9 @@ def add(
     break_glass: Annotated[
         bool, typer.Option("--break-glass", help="For when nothing else lets anybody in; its sign-in calls everyone.")
     ] = False,
+    handler: Annotated[
+        int | None, typer.Option("--handler", help="The registered handler of a contractor: `tabane organization`.")
+    ] = None,
     password_file: PasswordFile = None,
 ) -> None:
     """Add an operator, straight in the database: for whoever runs this host."""
@@ -34,7 +37,16 @@ def add(
     password = read_password(password_file, prompt="New password", confirm=True)
     with transaction() as session:
         scope = accounts.scope_of_codes(session, school or [], all_schools=all_schools, within=Scope(all_schools=True))
-        accounts.add(session, "host", name=name, password=password, role=role, scope=scope, break_glass=break_glass)
+        accounts.add(
+            session,
+            "host",
+            name=name,
+            password=password,
+            role=role,
+            scope=scope,
+            break_glass=break_glass,
+            handler_id=handler,
+        )
     print(f"Added {name} ({role.value}).")
 
 

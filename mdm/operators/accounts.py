@@ -13,14 +13,15 @@ from mdm import clock
 from mdm.audit import chain
 from mdm.auth import SCOPE_SQL, Action, Principal, Role, Scope, credentials
 from mdm.auth.credentials import Issued
+from mdm.auth.entitlement import is_entitled
 from mdm.auth.models import Operator, OperatorSchool
 from mdm.auth.passwords import hash_password
 from mdm.auth.principal import Factor
-from mdm.auth.rights import allowed
+from mdm.auth.rights import DUTIES, allowed
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.operators import factors as second_factors
 from mdm.operators.models import Identity
-from mdm.organization.models import School
+from mdm.organization.models import Handler, School
 
 _HOST = "host"
 """The actor who has the database in hand; an identity provider's word is not that."""
@@ -64,11 +65,13 @@ def add(
     scope: Scope,
     founding: bool = False,
     break_glass: bool = False,
+    handler_id: int | None = None,
 ) -> Operator:
     """Make an account. An operator may give no wider scope than its own; the host (`actor` is text) may give any.
 
-    Only the host makes the founding account, which may do without a second factor until it has one, and those for
-    breaking the glass. Without a password only the identity provider lets it in.
+    With `handler_id` it is that handler's of a contractor (R-57): `Conflict` unless it is entered there for this duty
+    and a contract covers it today. Only the host makes the founding account, which may do without a second factor
+    until it has one, and those for breaking the glass. Without a password only the identity provider lets it in.
     """
     if not _NAME.fullmatch(name):
         detail = "2 to 64 of a-z 0-9 . _ -, beginning with a letter or digit"
@@ -87,13 +90,19 @@ def add(
         second_factor_waived=founding,
         break_glass=break_glass,
         made_on_host=actor == _HOST,
+        organization_id=_organization_of(session, handler_id, role),
+        handler_id=handler_id,
     )
     session.add(operator)
     session.flush()
+    _must_be_entitled(session, operator)
     _set_schools(session, operator, scope)
-    details = {"role": role.value, "all_schools": scope.all_schools, "school_ids": sorted(scope.school_ids)}
+    details: dict[str, object] = {"role": role.value, "all_schools": scope.all_schools}
+    details["school_ids"] = sorted(scope.school_ids)
     if break_glass:
         details["break_glass"] = True
+    if handler_id is not None:
+        details |= {"handler": handler_id, "organization": operator.organization_id}
     chain.record(session, actor, "operator.add", f"operator:{name}", details)
     return operator
 
@@ -140,6 +149,7 @@ def change(
     if _gives_more(session, operator, role=role, scope=scope, disabled=disabled):
         operator.elevated_at = clock.now()
     if role is not None:
+        _organization_of(session, operator.handler_id, role)
         operator.role = role
     if scope is not None:
         _must_include(principal, scope)
@@ -149,6 +159,8 @@ def change(
         operator.disabled_at = clock.now() if disabled else None
     session.add(operator)
     session.flush()
+    if role is not None or disabled is False:
+        _must_be_entitled(session, operator)
     if in_charge and session.exec(select(func.count()).select_from(Operator).where(_in_charge())).one() == 0:
         raise Conflict("one enabled administrator of all schools must remain")
     credentials.revoke_all(session, operator_id)
@@ -240,6 +252,26 @@ def open_session(
     details = {"bearer": bearer, "factors": sorted(factors), "break_glass": operator.break_glass}
     chain.record(session, actor, "session.open", actor, details)
     return issued
+
+
+def _organization_of(session: Session, handler_id: int | None, role: Role) -> int | None:
+    if handler_id is None:
+        return None
+    if role not in DUTIES:
+        detail = f"a contractor's account has one of {', '.join(sorted(DUTIES))}"
+        raise Invalid(detail, errors=[{"pointer": "/role", "detail": detail}])
+    found = session.exec(select(Handler.organization_id).where(Handler.id == handler_id)).first()
+    if found is None:
+        detail = "there is no such handler"
+        raise Invalid(detail, errors=[{"pointer": "/handler_id", "detail": detail}])
+    return found
+
+
+def _must_be_entitled(session: Session, operator: Operator) -> None:
+    """Raise `Conflict` for a contractor's account that could not sign in: it would be there for nobody."""
+    assert operator.id is not None
+    if operator.handler_id is not None and not is_entitled(session, operator.id):
+        raise Conflict("this handler is not entered for that duty today, or no contract covers it")
 
 
 def _must_include(principal: Principal, scope: Scope) -> None:

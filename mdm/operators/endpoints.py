@@ -45,6 +45,9 @@ class NewOperator(Body):
     role: Role
     all_schools: bool = False
     schools: list[str] = Field(default=[], max_length=1000, description="School codes.", examples=[["E001"]])
+    handler_id: int | None = Field(
+        default=None, description="The registered handler of a contractor whose account it is.", examples=[None]
+    )
 
 
 class OperatorChange(Body):
@@ -66,6 +69,8 @@ class OperatorLine(BaseModel):
     schools: list[str]
     created_at: datetime
     disabled_at: datetime | None
+    organization_id: int | None = Field(description="The contractor whose it is; null for the board's own.")
+    handler_id: int | None
     break_glass: bool = Field(description="Made on the host for emergencies; its sign-in calls everyone.")
 
 
@@ -85,6 +90,8 @@ def _operator_line(account: accounts.Account) -> OperatorLine:
         schools=list(account.schools),
         created_at=account.operator.created_at,
         disabled_at=account.operator.disabled_at,
+        organization_id=account.operator.organization_id,
+        handler_id=account.operator.handler_id,
         break_glass=account.operator.break_glass,
     )
 
@@ -112,6 +119,7 @@ def add_operator(
         password=body.password.get_secret_value(),
         role=body.role,
         scope=scope,
+        handler_id=body.handler_id,
     )
     assert operator.id is not None
     return _operator_line(accounts.find(session, principal, operator.id))

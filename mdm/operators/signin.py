@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlmodel import Session, select
 
+from mdm.auth.entitlement import is_entitled
 from mdm.auth.models import Operator
 from mdm.auth.passwords import verify_password
 from mdm.auth.principal import Factor
@@ -40,13 +41,13 @@ class Outcome:
 def check(session: Session, *, name: str, password: str, address: str) -> tuple[Operator | None, bool]:
     """Return the operator if name and password are right, and whether the name is known at all (for the record only).
 
-    Unknown, disabled and wrong take the same time and look the same. Raises `TooManyAttempts`. Counts as a guess until
-    `throttle.succeeded`.
+    Unknown, disabled, no longer entitled and wrong take the same time and look the same. Raises `TooManyAttempts`.
+    Counts as a guess until `throttle.succeeded`.
     """
     throttle.attempt(name, address)
     operator = session.exec(select(Operator).where(Operator.name == name)).first()
     right = verify_password(operator.password_hash if operator else None, password)
-    if operator is None or not right or operator.disabled_at is not None:
+    if operator is None or not right or operator.id is None or not is_entitled(session, operator.id):
         return None, operator is not None
     return operator, True
 
@@ -80,7 +81,7 @@ def by_passkey(session: Session, answer: passkeys.Answer, *, address: str) -> Ou
         return Outcome(refusal=Unauthenticated("this key opens nothing here"))
     throttle.succeeded(name, address)
     operator = session.get_one(Operator, whose)
-    if operator.disabled_at is not None:
+    if not is_entitled(session, whose):
         return Outcome(refusal=Unauthenticated("this key opens nothing here"), known=operator.name)
     return Outcome(operator=operator, factors=frozenset({factor}))
 

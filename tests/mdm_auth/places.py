@@ -7,7 +7,7 @@ for what is not there.
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -49,7 +49,7 @@ class Place:
     def names_all_of(self, path: str) -> bool:
         """Say whether the path names something that is this school's alone."""
         collection = path.split("/")[3]
-        shared = {"limits", "rings", "carriers", "plans", "pools"}
+        shared = {"limits", "rings", "carriers", "plans", "pools", "organizations"}
         given = re.findall(r"\{([^}]+)\}", path)
         mine = [name for name in given if name in self.names or f"{collection}.{name}" in self.names]
         return bool(given) and given == mine and collection not in shared
@@ -129,10 +129,22 @@ def _plant(client: TestClient, marker: str, secret: str) -> Place:
     days = {"first_day": str(date.today()), "last_day": str(date.today() + timedelta(days=9))}  # noqa: DTZ011 - any will do
     names["check_id"] = make("POST", "/checks", {"name": secret, "schools": [code], **days})["id"]
     make("POST", f"/checks/{names['check_id']}/start", None)
+    names |= _contractor(make, f"contractor {school_id}")
     make("PUT", f"/rings/ring {school_id}", {"places": [f"school={code}"]})
     make("PUT", "/limits/school", {"value": {"per_s": 7}, "school": code, "reason": secret})
     make("PUT", f"/schools/{code}/calendar", {"closed": [{"first": "2026-08-01", "label": secret}]})
     return Place(marker, secret, school_id, {name: str(value) for name, value in names.items()})
+
+
+def _contractor(make: Callable[[str, str, Any], Any], name: str) -> dict[str, Any]:
+    """Take up a contractor with a contract and a handler, which are every school's."""
+    organization = make("POST", "/organizations", {"name": name})["id"]
+    path = f"/organizations/{organization}"
+    period = {"starts_on": "2026-01-01", "ends_on": "2100-01-01", "duties": ["loss_desk"], "document": "d"}
+    contract = make("POST", f"{path}/contracts", period)["contracts"][0]["id"]
+    person = {"label": "h", "name": "架空", "duties": ["loss_desk"], "valid_from": "2026-01-01"}
+    handler = make("POST", f"{path}/handlers", person)["id"]
+    return {"organization_id": organization, "contract_id": contract, "handler_id": handler}
 
 
 def _commands(operator_id: int, device_id: int, secret: str) -> dict[str, Any]:
