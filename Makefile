@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test shuffle faults check bench fmt clean
+.PHONY: run test shuffle faults attack check bench fmt clean
 run: $(STAMP)
 	$(BIN)/tabane up --demo $(ARGS)
 
@@ -18,6 +18,9 @@ shuffle: $(STAMP)
 # The long form of the fault suite: every fault under the whole fleet. `make test` has the short one.
 faults: $(STAMP)
 	$(BIN)/python -m tests.faults $(ARGS)
+
+attack: $(STAMP)
+	$(BIN)/python -m tests.faults.stolen_session $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -56,8 +56,22 @@ class Scene:
     """The house, its fleet, and the one run that is under way."""
 
     def __init__(
-        self, folder: Path, tablets: int, *, per_s: float, burst: int, schools: int = 10, hurries: bool = True
+        self,
+        folder: Path,
+        tablets: int,
+        *,
+        per_s: float,
+        burst: int,
+        schools: int = 10,
+        hurries: bool = True,
+        more: Mapping[str, str] | None = None,
+        desk: Sequence[str] = (),
+        bounded: bool = False,
     ) -> None:
+        self.desk = desk
+        """Support operators beside the two administrators."""
+        self.bounded = bounded
+        """Whether budgets are those of real life."""
         self.per_s, self.burst = per_s, burst
         self.hurries = hurries
         """Whether a minute's wait for the leases of the dead is made short."""
@@ -76,6 +90,7 @@ class Scene:
             "TABANE_APPLE__APNS_URL": cloud,
             "TABANE_APPLE__APNS_CA_FILE": str(pki.authority),
             "TABANE_APPLE__CLIENT_CERT_PROXIES": '["127.0.0.1/32"]',
+            **(more or {}),
         }
         self.house = House(folder, settings, int(cloud.rpartition(":")[2]))
         self.district = seeding.make_fleet(tablets, schools=schools)
@@ -106,16 +121,19 @@ class Scene:
             self.fleet.enlist(Device(tablet.serial), given, behaviour=WEATHER)
         secret = house.folder / "password"
         secret.write_text(PASSWORD)
-        options = ("--role", "administrator", "--all-schools", "--password-file", str(secret))
-        adding = [house.spawn(name, "operator", "add", name, *options) for name in ("first", "second")]
+        options = ("--all-schools", "--password-file", str(secret), "--role")
+        people = {"first": "administrator", "second": "administrator", **dict.fromkeys(self.desk, "support")}
+        adding = [house.spawn(name, "operator", "add", name, *options, role) for name, role in people.items()]
         house.start()
-        assert [one.wait(60) for one in adding] == [0, 0], house.tails()
-        with house.sql() as connection:
-            connection.execute(_NO_BUDGET)
-        self.clients = [self._signed_in(name) for name in ("first", "second")]
+        assert [one.wait(60) for one in adding] == [0] * len(people), house.tails()
+        if not self.bounded:
+            with house.sql() as connection:
+                connection.execute(_NO_BUDGET)
+        self.clients = [self.signed_in(name) for name in ("first", "second")]
         self.signer = Signer("second").pinned(house.postgres.url)
 
-    def _signed_in(self, name: str) -> httpx2.Client:
+    def signed_in(self, name: str) -> httpx2.Client:
+        """Return a client with a session of this operator's."""
         http = httpx2.Client(base_url=f"{self.house.web_url}/api/v1", timeout=30)
         answer = http.post("/session", json={"name": name, "password": PASSWORD, "bearer": True})
         answer.raise_for_status()

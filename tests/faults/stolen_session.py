@@ -1,0 +1,230 @@
+"""A stolen session for ten minutes: how many tablets does it erase, does the breaker open, is somebody told.
+
+`python -m tests.faults.stolen_session [--minutes 10] [--tablets 300]`: runs in a house of their own each, one with what
+a stolen session and token open, one with a support operator besides who signs whatever is asked. Tablets count as
+erased by their own journals. The last line is one JSON object.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import httpx2
+
+from mdm.auth import Role
+from mdm.auth.rights import RIGHTS
+from simulator.clouds.pager import Pager
+from simulator.tablets.journal import Event
+from tests.faults.house import until
+from tests.faults.pages import listening
+from tests.faults.scene import Scene
+from tests.faults.thief import Loot, Thief
+from tests.signer import Signer
+
+COLLUDER = "colluder"
+MOST_ALONE = 0
+MOST_WITH_A_COLLUDER = 3
+"""The budget of one signer for an hour."""
+_PAGER_SECRET = b"an invented secret"
+_SETTLES_S = 8.0
+"""What has been let go by then has reached its tablet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one run."""
+
+    run: str
+    seconds: float
+    wiped: int
+    most: int
+    breaker_open: bool
+    pages: int
+    requests: int
+    server_errors: int
+    statements_refused: int
+    statements_done: int
+
+    @property
+    def held(self) -> bool:
+        """Whether the house held."""
+        return self.wiped <= self.most and self.breaker_open and self.pages > 0 and self.server_errors == 0
+
+
+@contextmanager
+def scene_of(tablets: int) -> Iterator[tuple[Scene, Pager]]:
+    """Have a house with its fleet, budgets as in real life, and a pager."""
+    folder = Path(tempfile.mkdtemp(prefix="tabane-stolen-"))
+    folder.chmod(0o711)
+    (folder / "pager").write_bytes(_PAGER_SECRET)
+    with listening(Pager(_PAGER_SECRET)) as (pager, url):
+        more = {
+            "TABANE_NOTICES__WEBHOOK_URL": url,
+            "TABANE_SECOND_FACTOR": "optional",
+            "TABANE_NOTICES__WEBHOOK_SECRET_FILE": str(folder / "pager"),
+        }
+        scene = Scene(folder, tablets, per_s=0, burst=1, more=more, desk=[COLLUDER], bounded=True)
+        try:
+            scene.open()
+            yield scene, pager
+        finally:
+            scene.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def rob(
+    scene: Scene,
+    pager: Pager,
+    name: str,
+    *,
+    seconds: float,
+    seed: int,
+    database_url: str = "",
+    colluding: bool = False,
+) -> Outcome:
+    """Let the thief act for so long and return what came of it; `colluding` adds a support operator who signs."""
+    _erased_lawfully(scene)
+    before = _wiped(scene)
+    thief = Thief(_loot(scene, database_url), random.Random(seed))
+    began = time.monotonic()
+    with _signing_whatever_comes(scene) if colluding else _nobody():
+        thief.look_around()
+        if colluding:  # before anybody is alarmed
+            thief.ask_quietly()
+            time.sleep(_SETTLES_S)
+        while time.monotonic() - began < seconds:
+            _round(thief, ends=began + seconds)
+    thief.http.close()
+    time.sleep(_SETTLES_S)
+    return Outcome(
+        run=name,
+        seconds=round(time.monotonic() - began, 1),
+        wiped=len(_wiped(scene) - before),
+        most=MOST_WITH_A_COLLUDER if colluding else MOST_ALONE,
+        breaker_open=_breaker_open(scene),
+        pages=len(pager.received),
+        requests=sum(thief.answers.values()),
+        server_errors=sum(count for status, count in thief.answers.items() if status >= 500),
+        statements_refused=sum(count for code, count in thief.refusals.items() if code != "done"),
+        statements_done=thief.refusals["done"],
+    )
+
+
+def _round(thief: Thief, *, ends: float) -> None:
+    acts: list[Callable[[], None]] = [
+        thief.look_around,
+        thief.ask_for_wipes,
+        thief.approve_all,
+        thief.make_a_second_person,
+        thief.forge_messages,
+        thief.use_the_command_line,
+        thief.try_every_route,
+    ]
+    if thief.loot.database_url:
+        acts.append(thief.use_the_database)
+    for act in acts:
+        if time.monotonic() > ends:
+            return
+        act()
+
+
+def _loot(scene: Scene, database_url: str) -> Loot:
+    client = scene.clients[0]
+    session = client.headers["Authorization"].removeprefix("Bearer ")
+    rights = [
+        action.value
+        for action, right in RIGHTS.items()
+        if Role.ADMINISTRATOR in right.roles and not right.person and not right.safety.needs_a_person
+    ]
+    made = client.post("/tokens", json={"label": "everything", "days": 30, "allow": rights})
+    made.raise_for_status()
+    house = scene.house
+    spared = frozenset({"first", COLLUDER})
+    token = made.json()["secret"]
+    return Loot(house.web_url, session, token, house.valkey.url, database_url, spared, house.folder / "thief")
+
+
+def _erased_lawfully(scene: Scene) -> None:
+    """Have one tablet erased as it should be: the thief finds signatures that were good once."""
+    tablet = scene.tablets()[0]
+    before = _wiped(scene)
+    body = {"kind": "wipe", "serials": [tablet.device.serial], "reason": "returned by its pupil"}
+    answer = scene.clients[0].post("/commands", json=body, headers={"Idempotency-Key": uuid4().hex})
+    assert answer.is_success, answer.text
+    until(scene._approved, "the approval")
+    until(lambda: _wiped(scene) - before == {tablet.device.serial}, "a lawful wipe")
+
+
+def _wiped(scene: Scene) -> set[str]:
+    """Return the tablets that erased themselves, by their own journals."""
+    return {
+        entry.serial
+        for tablet in scene.fleet.tablets.values()
+        for entry in tablet.journal.entries
+        if entry.event is Event.EXECUTED and entry.kind == "EraseDevice"
+    }
+
+
+def _breaker_open(scene: Scene) -> bool:
+    with scene.house.sql() as connection:
+        turns = "SELECT what FROM breaker_event WHERE what IN ('opened', 'thawed') ORDER BY id DESC LIMIT 1"
+        return connection.execute(turns).fetchone() == ("opened",)
+
+
+@contextmanager
+def _nobody() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _signing_whatever_comes(scene: Scene) -> Iterator[None]:
+    """Have a support operator with a pinned key approve, at once and urgently, all that waits."""
+    client = scene.signed_in(COLLUDER)
+    signer = Signer(COLLUDER).pinned(scene.house.postgres.url)
+    over = threading.Event()
+
+    def sign() -> None:
+        while not over.wait(0.2):
+            with suppress(httpx2.HTTPError, KeyError, ValueError):
+                for each in client.get("/approvals", params={"state": "pending"}).json()["items"]:
+                    client.post(f"/approvals/{each['id']}/approve", json=signer.consent(each))
+
+    thread = threading.Thread(target=sign, name=COLLUDER)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        client.close()
+
+
+def main() -> int:
+    """Run it; 1 when a house did not hold."""
+    parser = argparse.ArgumentParser(prog="tests.faults.stolen_session", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--tablets", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    outcomes = []
+    for name, colluding in (("alone", False), ("with a colluder", True)):
+        with scene_of(given.tablets) as (scene, pager):
+            outcome = rob(scene, pager, name, seconds=given.minutes * 60, seed=given.seed, colluding=colluding)
+        outcomes.append(outcome)
+        sys.stderr.write(f"{outcome}\n")
+    sys.stdout.write(json.dumps({each.run: asdict(each) | {"held": each.held} for each in outcomes}) + "\n")
+    return 0 if all(each.held for each in outcomes) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

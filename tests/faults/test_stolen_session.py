@@ -1,0 +1,14 @@
+"""The short form of the stolen session: a friend of the thief's at the desk signs. The long one is `make attack`."""
+
+import pytest
+
+from tests.faults.stolen_session import rob, scene_of
+
+pytestmark = pytest.mark.timeout(480)
+
+
+def test_a_stolen_session_and_a_colluder_erase_no_more_than_a_signers_budget():
+    """Few tablets are erased, the breaker opens, whoever is on duty is paged, and nothing fails for it."""
+    with scene_of(40) as (scene, pager):
+        outcome = rob(scene, pager, "with a colluder", seconds=20, seed=1, colluding=True)
+    assert outcome.held, outcome
