@@ -80,7 +80,8 @@ class Api:
         self._http = httpx2.Client(base_url=url, timeout=30)
         answer = self._http.post("/api/v1/session", json={"name": name, "password": PASSWORD, "bearer": True})
         answer.raise_for_status()
-        self._http.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+        self.bearer = str(answer.json()["token"])
+        self._http.headers["Authorization"] = f"Bearer {self.bearer}"
 
     def ask(self, method: str, path: str, *, expect: int | None = None, **options: Any) -> Any:
         """Send a request under /api/v1; anything but success (or `expect`) fails with the problem's text."""
