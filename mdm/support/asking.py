@@ -69,7 +69,10 @@ def ask(
 
 def _refused(session: Session, who: Principal | str, case: Case, purpose: Purpose, refusal: MdmError) -> Answer:
     assert case.id is not None
-    timeline.note(session, who, case.id, f"{purpose.value}_refused", {"problem": refusal.slug})
+    what, details = f"{purpose.value}_refused", {"problem": refusal.slug}
+    last = timeline.last(session, case.id)
+    if last is None or (last.what, last.details) != (what, details):
+        timeline.note(session, who, case.id, what, details)
     return Answer(refusal=refusal)
 
 

@@ -11,7 +11,6 @@ from sqlmodel import Session, col, select
 from mdm import clock
 from mdm.audit import chain
 from mdm.auth import Principal
-from mdm.auth.rights import allowed
 from mdm.errors import Conflict, Invalid, NotFound
 from mdm.organization.models import School
 from mdm.support import asking, desk_settings, progress, tablets, timeline
@@ -116,7 +115,7 @@ def _visible(principal: Principal) -> ColumnElement[bool]:
 
     Who works on one sort of cases sees only those; who works on none, but may read, sees all.
     """
-    worked = [kind for kind, right in RIGHT.items() if allowed(principal.role, right)]
+    worked = [kind for kind, right in RIGHT.items() if principal.may(right)]
     kinds = worked or list(CaseKind)
     return principal.scope.covers(col(Case.school_id)) & col(Case.kind).in_([kind.value for kind in kinds])
 

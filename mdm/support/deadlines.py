@@ -10,9 +10,10 @@ from sqlmodel import Session, col, select
 
 from mdm import clock
 from mdm.audit import chain
-from mdm.support import acts, cases, locations, timeline
+from mdm.devices.models import EnrollmentStatus
+from mdm.support import acts, asking, cases, locations, timeline
 from mdm.support.cases import JOB, id_of
-from mdm.support.kinds import Purpose
+from mdm.support.kinds import LOSS, Purpose
 from mdm.support.models import Case
 from mdm.support.progress import Progress
 from mdm.support.states import State
@@ -46,6 +47,9 @@ def tend(session: Session, case_id: int) -> str | None:
         return "forgotten"
     before = case.state
     seen = cases.settle(session, case)
+    if _was_left_unlocked(case, seen):
+        asking.lock(session, JOB, case, {})
+        seen = cases.settle(session, case)
     if case.found_at is not None and _is_free(seen):
         acts.close(session, JOB, case, State.CLOSED_FOUND)
         return "closed"
@@ -53,6 +57,16 @@ def tend(session: Session, case_id: int) -> str | None:
         _escalate(session, case)
         return "overdue"
     return "moved" if seen.state != before else None
+
+
+def _was_left_unlocked(case: Case, seen: Progress) -> bool:
+    """Say whether a tablet that came back could not be locked then (the fleet's budget was spent), and can be tried.
+
+    What a person asked for and did not get is that person's to ask again, within their own budget.
+    """
+    wanted = case.kind in LOSS and case.wants_lock and case.came_back_at is not None and case.found_at is None
+    reachable = seen.line.status is EnrollmentStatus.ACTIVE and not seen.facts.locked
+    return wanted and reachable and seen.latest(Purpose.LOCK) is None
 
 
 def _is_free(seen: Progress) -> bool:

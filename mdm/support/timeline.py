@@ -21,6 +21,13 @@ def note(
     return event
 
 
+def last(session: Session, case_id: int) -> CaseEvent | None:
+    """Return the newest line."""
+    return session.exec(
+        select(CaseEvent).where(CaseEvent.case_id == case_id).order_by(col(CaseEvent.id).desc())
+    ).first()
+
+
 def lines(session: Session, case_id: int) -> list[CaseEvent]:
     """Return the whole timeline, oldest first."""
     statement = select(CaseEvent).where(CaseEvent.case_id == case_id).order_by(col(CaseEvent.id))

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 
 from mdm.auth import Principal
 from mdm.auth.models import Operator
-from mdm.auth.rights import Action, allowed
+from mdm.auth.rights import Action
 from mdm.commands.models import CommandState
 from mdm.devices.search import Found
 from mdm.organization.models import Holder, School, SchoolClass
@@ -164,7 +164,7 @@ def _bare(case: Case) -> dict[str, Any]:
 
 def choice_of(principal: Principal, found: Found, case_id: int | None) -> ChoiceOut:
     """Return a tablet to choose from; whose it is, only to who must verify callers."""
-    whose = allowed(principal.role, Action.WORK_LOSS)
+    whose = principal.may(Action.WORK_LOSS)
     names = ("control_number", "serial", "school_code", "last_seen_at")
     return ChoiceOut(
         device_id=found.id,
@@ -234,7 +234,7 @@ def _tablet(seen: Progress) -> TabletOut | None:
 
 
 def _holder(session: Session, principal: Principal, case: Case) -> HolderItems | None:
-    if case.user_id is None or not allowed(principal.role, Action.WORK_LOSS):
+    if case.user_id is None or not principal.may(Action.WORK_LOSS):
         return None
     statement = (
         select(SchoolClass.year, SchoolClass.name)
