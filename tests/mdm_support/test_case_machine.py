@@ -340,5 +340,5 @@ def test_cases_and_approvals_against_a_plain_model(database):
             " SELECT name, 15000, 'host', 'a test' FROM unnest(%s::text[]) AS name",
             ([name.value for name in Name if name.value.startswith(("a.", "b."))],),
         )
-    settings = hypothesis.settings(max_examples=60, stateful_step_count=30, deadline=None)
+    settings = hypothesis.settings(max_examples=80, stateful_step_count=30, deadline=None)
     run_state_machine_as_test(Desk, settings=settings)
