@@ -46,6 +46,7 @@ from mdm.organization import endpoints as organization
 from mdm.organization import handler_endpoints as handlers
 from mdm.safeguards import endpoints as safeguards
 from mdm.safeguards import key_endpoints as keys
+from mdm.safeguards import notices
 from mdm.settings import get_settings
 from mdm.support import act_endpoints as case_acts
 from mdm.support import endpoints as cases
@@ -127,6 +128,7 @@ def operator_app() -> FastAPI:
     # Each one added stands around those before it: the id is outermost.
     render_problems(app)
     attempts.watch(app)
+    app.state.page = notices.page  # for rooms that stand below it
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestId)
     _add_health(app)

@@ -109,6 +109,10 @@ def _opened(request: Request, session: Session, outcome: signin.Outcome, *, bear
     issued = accounts.open_session(
         session, operator, factors=outcome.factors, address=client_address(request), bearer=bearer
     )
+    if operator.break_glass:
+        # Paging is a storey above: the front door brings it along.
+        told = {"operator_id": operator.id}
+        request.app.state.page(session, "session.break_glass", "a break-glass account has signed in", told)
     return hand_over(session, issued, bearer=bearer)
 
 

@@ -1,9 +1,11 @@
 """Second factors, through the operator API: an app's codes, recovery codes, security keys, and who must have one."""
 
 import pytest
+from sqlmodel import select
 
 from mdm import db
 from mdm.auth import Role
+from mdm.safeguards.breaker_models import Notice
 from tests.mdm_auth.people import PASSWORD, answered, new_key, slug, trail
 
 TOKEN = {"label": "x"}
@@ -209,3 +211,16 @@ def test_no_secret_is_on_record(hana, session):
     assert "hana" in dump
     for hidden in (hana.app.secret, PASSWORD, *hana.recovery_codes, *(c.replace("-", "") for c in hana.recovery_codes)):
         assert hidden not in dump
+
+
+def test_breaking_the_glass_calls_everyone(person, hana):
+    """The sign-in of a break-glass account pages whoever is on duty; a wrong password and other accounts do not."""
+    glass = person("glass-1", Role.ADMINISTRATOR, break_glass=True)
+    glass.sign_in(password="wrong")
+    hana.sign_in(code=hana.app.code())
+    with db.transaction() as session:
+        assert session.exec(select(Notice)).all() == []
+    assert glass.sign_in().status_code == 200
+    with db.transaction() as session:
+        [notice] = session.exec(select(Notice))
+    assert (notice.what, notice.details["operator_id"]) == ("session.break_glass", 2)
