@@ -13,8 +13,10 @@ from sqlmodel import Session, select
 from mdm import clock
 from mdm.audit import chain
 from mdm.auth import Role, Scope, credentials
+from mdm.auth.entitlement import is_entitled
 from mdm.auth.models import Operator
 from mdm.auth.principal import Factor
+from mdm.auth.rights import DUTIES
 from mdm.errors import Forbidden, Invalid, MdmError, Misconfigured
 from mdm.operators import accounts
 from mdm.operators.models import Identity
@@ -60,9 +62,9 @@ def receive(session: Session, vouched: Vouched) -> Arrival:
         return Arrival(None, refusal=refusal)
     if operator is None:
         operator = _arrive(session, vouched, role, scope)
-    elif operator.disabled_at is not None:
+    elif operator.id is None or not is_entitled(session, operator.id):
         chain.record(session, _ACTOR, "session.refuse", f"operator:{operator.name}")
-        return Arrival(None, refusal=NoEntry("this account is disabled here"))
+        return Arrival(None, refusal=NoEntry("this account is disabled here, or its contract has ended"))
     else:
         assert identity is not None
         identity.signed_in_at = clock.now()
@@ -86,6 +88,9 @@ def _given(session: Session, vouched: Vouched) -> tuple[Role, Scope]:
     if len(roles) != 1:
         many = "more than one role" if roles else "no role"
         raise NoEntry(f"the identity provider gives you {many} here; whoever runs it must give you one")
+    if roles & DUTIES:
+        # What comes by the provider counts as the board's own; a contractor's person is registered as a handler here.
+        raise NoEntry("a contractor's duty is given by registering a handler here, not by the identity provider")
     codes = {value.removeprefix(ours.school_prefix) for value in vouched.values if value.startswith(ours.school_prefix)}
     try:
         scope = accounts.scope_of_codes(

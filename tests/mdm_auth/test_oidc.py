@@ -24,6 +24,7 @@ from tests.mdm_auth.provider import CLIENT, SECRET, TENANT, Provider, running
 from tests.mdm_auth.provider import new_key as new_provider_key
 
 CALLBACK = f"{ORIGIN}/api/v1/session/oidc/callback"
+ROLES = {"Support": "support", "Viewer": "viewer", "Boss": "administrator", "Loss": "loss_desk"}
 OTHER = "7c3a5e0e-2222-4b7e-9a54-000000000002"
 
 
@@ -50,9 +51,7 @@ def provider(door: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             "TENANT": TENANT,
             "CLIENT_ID": CLIENT,
             "CLIENT_SECRET_FILE": str(secret),
-            "ROLES": json.dumps(
-                {"Tabane.Support": "support", "Tabane.Viewer": "viewer", "Tabane.Boss": "administrator"}
-            ),
+            "ROLES": json.dumps({f"Tabane.{said}": role for said, role in ROLES.items()}),
         }
         for name, value in settings.items():
             monkeypatch.setenv(f"TABANE_OIDC__{name}", value)
@@ -137,8 +136,9 @@ def test_identity_is_the_tenants_object_not_the_address(browser, provider, perso
 @pytest.mark.parametrize(
     "values",
     [[], ["Tabane.Unknown", "school:E1"], ["Tabane.Support"], ["Tabane.Support", "school:E9"],
-     ["Tabane.Support", "Tabane.Viewer", "school:E1"], "Tabane.Support school:E1"],
-    ids=["nothing", "unknown", "no-school", "unknown-school", "two", "text"],
+     ["Tabane.Support", "Tabane.Viewer", "school:E1"], "Tabane.Support school:E1",
+     ["Tabane.Loss", "school:E1"]],
+    ids=["nothing", "unknown", "no-school", "unknown-school", "two", "text", "contractor"],
 )  # fmt: skip
 def test_no_known_role_is_no_entry(browser, provider, values):
     """Without one role and schools that are known here nobody comes in, and no account is made."""
