@@ -1,6 +1,6 @@
 """Tells those who can find what is not verified, each step once: the school before and after the deadline, the board.
 
-A step is a row; whoever shows or sends notices reads it there. Nothing here names a tablet or a person.
+A step is a row, and one notice for all schools that it tells. Nothing here names a tablet or a person.
 """
 
 from datetime import date, timedelta
@@ -15,19 +15,28 @@ from mdm.audit import chain
 from mdm.checks import plans
 from mdm.checks.models import CheckState, Step, WhereaboutsCheck
 from mdm.checks.values import Deadlines, today
+from mdm.safeguards import notices
 
 _TO_SCHOOLS: Final = """
 INSERT INTO check_step (check_id, step, school_id, done_at, unverified)
 SELECT t.check_id, :step, t.school_id, CAST(:now AS timestamptz), count(*)
 FROM check_task t WHERE t.check_id = :id AND t.verified_at IS NULL AND t.excluded IS NULL
-GROUP BY t.check_id, t.school_id ORDER BY t.school_id ON CONFLICT DO NOTHING RETURNING school_id, unverified
+GROUP BY t.check_id, t.school_id ON CONFLICT DO NOTHING
+RETURNING (SELECT s.code FROM school s WHERE s.id = school_id) AS code, unverified
 """
 _TO_THE_BOARD: Final = """
 INSERT INTO check_step (check_id, step, school_id, done_at, unverified)
 SELECT t.check_id, :step, CAST(NULL AS bigint), CAST(:now AS timestamptz), count(*)
 FROM check_task t WHERE t.check_id = :id AND t.verified_at IS NULL AND t.excluded IS NULL
-GROUP BY t.check_id ON CONFLICT DO NOTHING RETURNING school_id, unverified
+GROUP BY t.check_id ON CONFLICT DO NOTHING RETURNING CAST(NULL AS text) AS code, unverified
 """
+_SUBJECTS: Final = {
+    Step.REMINDER: "A whereabouts check ends soon and tablets are not verified: remind the schools",
+    Step.SCHOOL: "A whereabouts check is past its last day and tablets are not verified: the schools must find them",
+    Step.BOARD: "Tablets are still not verified after a whereabouts check: for the board of education",
+}
+_NAMED: Final = 50
+"""Schools that a notice names, those with the most to find first."""
 
 
 def due(deadlines: Deadlines, last_day: date, day: date) -> list[Step]:
@@ -61,5 +70,10 @@ def _tell(session: Session, check_id: UUID, step: Step) -> int:
     rows = session.execute(text(statement), {"id": check_id, "step": step.value, "now": clock.now()}).all()
     if rows:
         details = {"step": step.value, "told": len(rows), "unverified": sum(row.unverified for row in rows)}
+        worst = sorted((row for row in rows if row.code), key=lambda row: (-row.unverified, row.code))[:_NAMED]
+        schools = {row.code: row.unverified for row in worst}
+        # Not the check's name: a notice leaves the house, and people write names into names.
+        told = {"check": str(check_id), "step": step.value, "unverified": details["unverified"], "schools": schools}
+        notices.page(session, f"check.{step.value}", _SUBJECTS[step], told)
         chain.record(session, plans.ACTOR, "check.escalate", f"check:{check_id}", details)
     return len(rows)

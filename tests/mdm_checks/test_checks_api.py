@@ -199,7 +199,7 @@ def test_progress_counts_schools_and_classes(running, api, bring_forward, speak,
     assert tasks(hana, path)["A01"]["user_id"] is None  # a viewer may not know who has a tablet
 
 
-def test_escalation_tells_each_once(running, api, bring_forward, time):
+def test_escalation_tells_each_once(running, api, bring_forward, session, time):
     """The schools are reminded, then told, then the board, each once; who has found all is left in peace."""
     path = running()
     running.api.post(f"{path}/scans", json={"control_numbers": ["B01", "B02"]})
@@ -215,6 +215,13 @@ def test_escalation_tells_each_once(running, api, bring_forward, time):
         ("board", None, "2026-05-15", 4),
     ]
     assert sum(told) == 3
+    session.rollback()
+    paged = session.execute(text("SELECT what, details -> 'schools', details ->> 'unverified' FROM notice ORDER BY id"))
+    assert [tuple(row) for row in paged] == [
+        ("check.reminder", {"E1": 4}, "4"),
+        ("check.school", {"E1": 4}, "4"),
+        ("check.board", {}, "4"),
+    ]
     assert [s["step"] for s in api("hana", Role.VIEWER, school="E1").get(path).json()["steps"]] == [
         "reminder",
         "school",

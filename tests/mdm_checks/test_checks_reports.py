@@ -75,7 +75,7 @@ def test_reports_can_be_opened_and_printed(running, session, speak, time):
 
 TABLES = {"whereabouts_check", "check_school", "check_task", "check_evidence", "check_step"}
 TABLES |= {"device", "school", "school_class", "holder", "enrollment", "audit_event"}
-TABLES |= {"support_case"}  # of it no more than whether a case of loss is open
+TABLES |= {"notice", "support_case"}  # of it no more than whether a case of loss is open
 SIGNING_IN = {"credential", "operator", "operator_school", "safeguard_threshold", "organization", "contract", "handler"}
 
 
