@@ -33,6 +33,7 @@ ROOMS = (
     Room("mdm.cli.policy", "policy"),
     Room("mdm.cli.rollout", "rollout"),
     Room("mdm.cli.limits", "limits"),
+    Room("mdm.cli.sims", "sims"),
     Room("mdm.cli.ring", "ring"),
     Room("mdm.cli.calendar", "calendar"),
     Room("mdm.cli.check", "check"),

@@ -104,8 +104,16 @@ class Client:
         """Remove a thing."""
         return self._ask("DELETE", path)
 
-    def upload(self, path: str, content: bytes, *, content_type: str, timeout: float = 300, **params: Any) -> Any:
-        """Post raw bytes, such as a CSV file; `timeout` in seconds."""
+    def upload(
+        self,
+        path: str,
+        content: bytes | Iterator[bytes],
+        *,
+        content_type: str,
+        timeout: float = 300,
+        **params: Any,
+    ) -> Any:
+        """Post raw bytes, such as a CSV file, at once or piece by piece; `timeout` in seconds."""
         headers = {"Content-Type": content_type}
         return self._ask("POST", path, content=content, headers=headers, params=_given(params), timeout=timeout)
 
