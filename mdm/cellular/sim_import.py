@@ -51,9 +51,10 @@ class Line:
 
 def plan(session: Session, rows: Iterable[Row[Column]], account: CarrierAccount, *, lock: bool) -> Counts:
     """Compare a file with the inventory; with `lock`, so that nobody writes in between."""
+    sim_stage.load(session, rows)
     if lock:
         hold(session, with_ledger=True)
-    sim_stage.stage(session, rows, account)
+    sim_stage.judge(session, account)
     row = session.execute(text(_COUNT), {"account": account.id}).one()
     return Counts(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 

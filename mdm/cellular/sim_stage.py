@@ -117,8 +117,8 @@ _COMPARE: Final = (
 )
 
 
-def stage(session: Session, rows: Iterable[Row[Column]], account: CarrierAccount) -> None:
-    """Read a file into the tables and say of each line what is wrong with it and what it changes."""
+def load(session: Session, rows: Iterable[Row[Column]]) -> None:
+    """Read a file into the tables; nobody else waits for that."""
     for statement in _TABLES.split(";"):
         session.execute(text(statement))
     for batch in _batches(rows):
@@ -130,14 +130,18 @@ def stage(session: Session, rows: Iterable[Row[Column]], account: CarrierAccount
                 entries.append(entry)
         _copy(session, _COPY_ENTRIES, [_cells(entry) for entry in entries])
         _copy(session, _COPY_NOTES, [_note(note) for note in notes])
+
+
+def judge(session: Session, account: CarrierAccount) -> None:
+    """Say of each line what is wrong with it beside the others and the inventory, and what it changes."""
     for statement in _KNOW.format(account=int(account.id or 0)).split(";"):
         session.execute(text(statement))
     _pass_status_over(session, account)
-    _judge(session, account)
+    _find_faults(session, account)
     session.execute(text(_COMPARE))
 
 
-def _judge(session: Session, account: CarrierAccount) -> None:
+def _find_faults(session: Session, account: CarrierAccount) -> None:
     parameters = {"account": account.id}
     for column, what in _ONCE.items():
         session.execute(text(_TWICE.format(column=column)), {"what": what})

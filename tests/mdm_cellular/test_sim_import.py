@@ -1,8 +1,14 @@
 """SIM files through the operators' door: what goes in, what is refused with its line, and what never happens."""
 
+import tempfile
+import tracemalloc
+
 import pytest
 
 from mdm.auth import Role
+from mdm.cellular import accounts, sim_import
+from mdm.cellular.sim_columns import WIDTHS, Headers
+from mdm.csvfile import Layout, read_rows
 from tests.mdm_cellular.conftest import audited, csv_of, iccid, imsi, line
 
 
@@ -259,3 +265,24 @@ def test_malformed_files_are_refused_with_the_place(boss, upload) -> None:
         assert said in answer.json()["detail"]
     assert upload(csv_of(line(1)), account="nobody").status_code == 404
     assert listed(boss) == []
+
+
+def test_a_large_file_is_a_batch_at_a_time_in_memory(boss, session) -> None:
+    """Four times the lines, good and bad, take no more memory: what is kept of them is in the database."""
+    account = accounts.find(session, "files-1")
+
+    def peak(lines: int) -> int:
+        rows = (f"{898199 * 10**12 + n},{n % 3},0200{n:010d},7GB\r\n" for n in range(lines))
+        with tempfile.TemporaryFile() as file:
+            file.write(b"iccid,imsi,msisdn,plan\r\n" + "".join(rows).encode())
+            layout = Layout(Headers({}).read, WIDTHS, patient=True)
+            tracemalloc.start()
+            counts = sim_import.plan(session, read_rows(file, layout), account, lock=False)
+            found = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        session.rollback()
+        assert counts.errors == lines
+        return found
+
+    few = peak(10_000)
+    assert peak(40_000) < 1.3 * few

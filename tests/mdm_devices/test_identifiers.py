@@ -116,3 +116,51 @@ def test_any_text_gives_a_value_or_the_typed_refusal(text: str) -> None:
         except Invalid:
             continue
         assert number(found.digits) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("090-0000-0001", "819000000001"),
+        ("0200 0000 000001", "812000000000001"),
+        ("+81 90 0000 0001", "819000000001"),
+        ("+81-090-0000-0001", "819000000001"),
+        ("0081 90 0000 0001", "819000000001"),
+        ("010-1-202-555-0100", "12025550100"),
+        ("８１９００００００００１", "819000000001"),  # noqa: RUF001
+        ('="09000000001"', "819000000001"),
+        ("(090) 0000.0001", "819000000001"),
+    ],
+)
+def test_telephone_numbers_come_out_in_e164(text: str, number: str) -> None:
+    """Domestic, with the country code or a way out of Japan, in any dress: the same digits; data lines of 14 pass."""
+    assert identifiers.msisdn(text) == number
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "-09000000001", "9" * 16, "0900000", "090x0000001", "9.0E+10", "+"])
+def test_what_is_no_telephone_number(text: str) -> None:
+    """Negative, too short, too long, rounded or empty: refused, and not repeated."""
+    with pytest.raises(Invalid) as refusal:
+        identifiers.msisdn(text)
+    assert len(text) < 4 or text not in refusal.value.detail
+
+
+@given(st.text("0123456789", min_size=28, max_size=28))
+def test_check_digits_of_an_eid(body: str) -> None:
+    """Two digits at the end make it divisible; any other two are refused, and so is another length."""
+    start = "89" + body
+    check = 98 - int(start + "00") % 97
+    assert identifiers.eid(f"{start}{check:02d}") == f"{start}{check:02d}"
+    for wrong in (f"{start}{(check + 1) % 97:02d}", start, f"{start}{check:02d}0"):
+        with pytest.raises(Invalid):
+            identifiers.eid(wrong)
+
+
+@pytest.mark.parametrize(("text", "right"), [("44010" + "0" * 10, True), ("440-10-123456789", True), ("440101", False)])
+def test_imsis_have_14_or_15_digits(text: str, *, right: bool) -> None:
+    """With or without hyphens; nothing shorter."""
+    if right:
+        assert identifiers.imsi(text) == text.replace("-", "")
+    else:
+        with pytest.raises(Invalid):
+            identifiers.imsi(text)
