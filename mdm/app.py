@@ -230,8 +230,7 @@ def _add_health(app: FastAPI) -> None:
             ready, reason = schema is not db.Schema.BEHIND, _SCHEMA_REASONS[schema]
         except SQLAlchemyError:
             ready, reason = False, "the database does not answer"
-        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return JSONResponse({"ready": ready, "reason": reason}, status_code=status)
+        return JSONResponse({"ready": ready, "reason": reason}, status_code=200 if ready else 503)
 
 
 def _document_problems(app: FastAPI) -> None:
