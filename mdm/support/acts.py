@@ -255,6 +255,7 @@ def become_lost(session: Session, principal: Principal, case_id: int, kind: Case
     case.deadline_at = cases.deadline(session, case, since=clock.now())
     session.add(case)
     timeline.note(session, principal, case_id, "become", {"kind": kind})
+    cases.take_up(session, case)
     asking.lock(session, principal, case, given)
     cases.settle(session, case)
     chain.record(session, principal, "case.become", f"case:{case_id}", {"kind": kind})

@@ -14,7 +14,7 @@ from mdm.auth import Principal
 from mdm.errors import Conflict, Invalid, NotFound
 from mdm.organization.models import School
 from mdm.support import asking, desk_settings, progress, tablets, timeline
-from mdm.support.kinds import LOSS, RIGHT, Caller, CaseKind, Verified
+from mdm.support.kinds import LOSS, RIGHT, Caller, CaseKind, Purpose, Verified
 from mdm.support.models import Case
 from mdm.support.progress import Progress
 from mdm.support.states import Act, State, WrongState, refusal
@@ -91,11 +91,20 @@ def open_case(session: Session, principal: Principal, opening: Opening) -> Case:
     facts = {"kind": case.kind, "caller": case.caller, "verified": case.verified}
     timeline.note(session, principal, id_of(case), "open", facts | {"hours": hours})
     if case.kind in LOSS:
+        take_up(session, case)
         asking.lock(session, principal, case, opening.text)
     settle(session, case)
     # Whose tablet it is stands in the ledger; the trail names the tablet only.
     chain.record(session, principal, "case.open", f"case:{case.id}", facts | {"device": found.id})
     return case
+
+
+def take_up(session: Session, case: Case) -> None:
+    """Take up what is on its way to the tablet already; a wipe that waits since an earlier case is wanted still."""
+    progress.take_up(session, case)
+    wipe = progress.look(session, case).latest(Purpose.WIPE)
+    case.wants_wipe = wipe is not None and wipe.live
+    session.add(case)
 
 
 def _refuse_second(session: Session, serial: str) -> None:

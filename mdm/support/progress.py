@@ -140,6 +140,31 @@ def look(session: Session, case: Case) -> Progress:
     return Progress(line, asked, facts, state_of(facts))
 
 
+def take_up(session: Session, case: Case) -> None:
+    """Let a new case know what is on its way to its tablet already, and what it was told of old and has done.
+
+    A wipe that waits since an earlier case is this one's to show, and to take back when the tablet is found.
+    """
+    for purpose in (Purpose.LOCK, Purpose.UNLOCK, Purpose.WIPE):
+        session.execute(
+            text(
+                "INSERT INTO case_command (case_id, command_id, purpose)"
+                " SELECT :case, c.id, :purpose FROM command c JOIN enrollment e USING (device_id, epoch)"
+                " WHERE c.device_id = :device AND c.kind = ANY(CAST(:kinds AS text[]))"
+                " AND (c.state = ANY(CAST(:live AS text[])) OR (c.kind = :wipe AND c.state = 'done'))"
+                " ON CONFLICT DO NOTHING"
+            ),
+            {
+                "case": case.id,
+                "device": case.device_id,
+                "purpose": purpose.value,
+                "kinds": [kind for kind, each in PURPOSES.items() if each is purpose],
+                "live": [state.value for state in LIVE_STATES],
+                "wipe": Kind.WIPE.value,
+            },
+        )
+
+
 def steps(session: Session, asked: Sequence[Asked]) -> list[Step]:
     """Return every step of these commands, in the order of time."""
     if not asked:

@@ -94,6 +94,18 @@ def test_a_case_outlives_the_tablets_record(hana, sql, says):
     assert asked(case, "lock")["state"] == "queued"
 
 
+def test_a_new_case_takes_up_what_waits_for_the_tablet(hana):
+    """A wipe asked for in a case that was written off shows in the next one, and finding the tablet takes it back."""
+    first = hana.open(serial="SERIALA")
+    wipe = asked(hana.post(f"/cases/{first['id']}/wipe", {"reason": "stolen"}), "wipe")
+    hana.post(f"/cases/{first['id']}/written-off", {})
+    second = hana.open(serial="SERIALA")
+    assert (second["state"], second["wants_wipe"]) == ("wipe_requested", True)
+    assert asked(second, "wipe")["id"] == wipe["id"]
+    found = hana.post(f"/cases/{second['id']}/found")
+    assert asked(found, "wipe")["state"] == "cancelled"
+
+
 def test_a_tablet_that_was_written_off_and_comes_back_opens_its_case_again(hana, sql, district):
     """It is locked at once, unless the tablet has had another case since."""
     case = hana.open(serial="SERIALA")
