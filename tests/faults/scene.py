@@ -90,6 +90,7 @@ class Scene:
             "TABANE_APPLE__APNS_URL": cloud,
             "TABANE_APPLE__APNS_CA_FILE": str(pki.authority),
             "TABANE_APPLE__CLIENT_CERT_PROXIES": '["127.0.0.1/32"]',
+            "TABANE_SECOND_FACTOR": "optional",
             **(more or {}),
         }
         self.house = House(folder, settings, int(cloud.rpartition(":")[2]))

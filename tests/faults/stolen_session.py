@@ -70,7 +70,6 @@ def scene_of(tablets: int) -> Iterator[tuple[Scene, Pager]]:
     with listening(Pager(_PAGER_SECRET)) as (pager, url):
         more = {
             "TABANE_NOTICES__WEBHOOK_URL": url,
-            "TABANE_SECOND_FACTOR": "optional",
             "TABANE_NOTICES__WEBHOOK_SECRET_FILE": str(folder / "pager"),
         }
         scene = Scene(folder, tablets, per_s=0, burst=1, more=more, desk=[COLLUDER], bounded=True)

@@ -27,6 +27,7 @@ import uvloop
 from celery import Celery
 
 from mdm.jobs import QUEUES, Job
+from mdm.safeguards.threshold_values import Name
 from simulator.__main__ import BUNDLE, write_pki
 from simulator.tablets.behaviour import Behaviour
 from simulator.tablets.cms import sign
@@ -95,6 +96,14 @@ class Api:
         self._http.close()
 
 
+_WIDE = (
+    "INSERT INTO safeguard_threshold (name, value, set_by, reason)"
+    " SELECT name, 100000, 'host', 'journeys' FROM unnest(%s::text[]) AS name"
+)
+_BUDGETS = [name.value for name in Name if name.value.split(".")[0] in ("a", "b", "acts", "accounts", "breaker")]
+"""Many journeys share a house within an hour; what budgets and the breaker do is tested where they live."""
+
+
 class District:
     """The servers of a district, its two administrators and its tablets."""
 
@@ -143,6 +152,8 @@ class District:
         self.first = Api(self.web_url, "first", self.logs)
         self.second = Api(self.web_url, "second", self.logs)
         self._apis = [self.first, self.second]
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute(_WIDE, [_BUDGETS])
         self.signer = Signer("second").pinned(self.database_url)
 
     # The ledger and its tablets.

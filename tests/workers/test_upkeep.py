@@ -34,10 +34,10 @@ def test_a_failing_step_leaves_the_others_alone(session, monkeypatch):
 
 
 def test_every_task_runs_on_an_empty_district(configure, session):
-    """Each job can be hinted at any time, even when there is nothing at all."""
+    """Each job of the ordinary workers can be hinted at any time, even when there is nothing at all."""
     from workers.app import app  # pytest would open a task at module level before there are settings
 
-    for job in Job:
+    for job in set(Job) - {Job.LET_GO}:  # the sender's own
         app.tasks[job.value]()
     app.tasks[Job.DISPATCH.value](lane=0)
     app.tasks[Job.RETARGET.value](device_ids=[1, 2])
