@@ -267,12 +267,17 @@ def every_transition_is_on_record(connection: psycopg.Connection, seen: Witness)
 
 def _broken_chain(connection: psycopg.Connection, head: bytes | None) -> list[str]:
     previous, seen_head = bytes(32), head is None
-    for number, at, actor, action, subject, details, claimed, digest in connection.execute(
-        "SELECT id, at, actor, action, subject, details, previous, digest FROM audit_event ORDER BY id"
+    for number, sequence, key, at, actor, action, subject, details, claimed, digest in connection.execute(
+        "SELECT id, sequence, key_id, at, actor, action, subject, details, previous, digest"
+        " FROM audit_event ORDER BY id"
     ):
         moment = at.astimezone(UTC).isoformat(timespec="microseconds")
         body = {"at": moment, "actor": actor, "action": action, "subject": subject, "details": details}
-        if bytes(claimed) != previous or hashlib.sha256(previous + _canonical(body)).digest() != bytes(digest):
+        heading = b""
+        if sequence is not None:  # sealed: its place and the seal's key are part of what is hashed
+            heading, body = b"tabane audit event 2\n", {**body, "sequence": sequence, "key": key}
+        follows = hashlib.sha256(heading + previous + _canonical(body)).digest() == bytes(digest)
+        if bytes(claimed) != previous or not follows:
             return [f"audit event {number} does not follow from the one before"]
         previous = bytes(digest)
         seen_head = seen_head or previous == head
