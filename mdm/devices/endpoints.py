@@ -1,5 +1,6 @@
 """The operator API of tablets: search, one tablet, its ledger state, its holder's name (an audited read, R-26)."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -16,7 +17,8 @@ from mdm.devices import search
 from mdm.devices.models import EnrollmentStatus, LedgerState, VerificationStatus
 from mdm.devices.search import Filters, Found
 from mdm.errors import NotFound
-from mdm.organization import holders
+from mdm.organization import holders, six
+from mdm.organization.six import View
 
 router = APIRouter(prefix="/api/v1/devices", tags=["devices"])
 
@@ -25,7 +27,10 @@ _LEAVES_THE_FLEET = frozenset([LedgerState.RETURNED, LedgerState.RETIRED])
 
 
 class HolderOut(BaseModel):
-    """Who has the tablet; the name is masked, `GET …/holder-name` shows it and is on record."""
+    """Who has the tablet: the name is masked, `GET …/holder-name` shows it and is on record.
+
+    A contractor's loss desk sees this and no IMEI or ICCID; its other duties see those and no holder (R-26).
+    """
 
     user_id: str = Field(examples=["p-e001-0001"])
     year: int | None = Field(examples=[1])
@@ -134,17 +139,31 @@ def _filters(
     )
 
 
-def shown(found: Found) -> DeviceOut:
-    """Return a tablet as the API shows it."""
-    return DeviceOut(**_fields(found))
+_UNSEEN = {View.WHOLE: (), View.PERSON: ("imei", "iccid"), View.TABLET: ("user_id",)}
+"""Where the start of a text is not looked for."""
 
 
-def _fields(found: Found) -> dict[str, object]:
+def _sought(filters: Filters, view: View) -> Filters:
+    """Return the search as the view allows it; `Forbidden` for one by what is not shown (R-26)."""
+    by_person = any(value is not None for value in (filters.user_id, filters.year, filters.class_name))
+    by_number = any(value is not None for value in (filters.imei, filters.iccid))
+    six.must_not_seek(view, by_person=by_person, by_number=by_number)
+    return replace(filters, starts=tuple(each for each in search.STARTS if each not in _UNSEEN[view]))
+
+
+def shown(found: Found, view: View) -> DeviceOut:
+    """Return a tablet as the API shows it to somebody with this view."""
+    return DeviceOut(**_fields(found, view))
+
+
+def _fields(found: Found, view: View) -> dict[str, object]:
+    if view is View.PERSON:
+        found = replace(found, imei=None, iccid=None)
     names = ("id", "control_number", "serial", "platform", "model", "imei", "iccid", "school_code", "school_name")
     return {
         **{name: getattr(found, name) for name in (*names, "lease_contract", "state", "updated_at")},
         "holder": None
-        if found.user_id is None
+        if found.user_id is None or view is View.TABLET
         else HolderOut(user_id=found.user_id, year=found.year, class_name=found.class_name),
         "enrollment": EnrollmentOut(
             status=found.enrollment,
@@ -171,8 +190,9 @@ def list_devices(
 ) -> Page[DeviceOut]:
     """Search the tablets in the caller's scope; all filters that are given must fit."""
     after = str(window.after[0]) if window.after else None
-    rows = search.find(session, principal.scope, filters, after=after, limit=window.limit + 1)
-    return page_of(window, rows, key=lambda row: [row.control_number], show=shown)
+    view = six.view_of(principal)
+    rows = search.find(session, principal.scope, _sought(filters, view), after=after, limit=window.limit + 1)
+    return page_of(window, rows, key=lambda row: [row.control_number], show=lambda row: shown(row, view))
 
 
 @router.get("/{device_id}", operation_id="showDevice", dependencies=[_LOOK])
@@ -183,7 +203,8 @@ def show_device(
     found = search.one(session, principal.scope, device_id)
     reports = [ReportOut.model_validate(report) for report in search.reports(session, device_id)]
     findings = [FindingOut.model_validate(finding) for finding in found.findings or ()]
-    return DeviceDetailOut(**_fields(found), reports=reports, findings=findings, healed_at=found.healed_at)
+    fields = _fields(found, six.view_of(principal))
+    return DeviceDetailOut(**fields, reports=reports, findings=findings, healed_at=found.healed_at)
 
 
 @router.patch("/{device_id}", operation_id="changeDevice", dependencies=[_LOOK])
@@ -200,7 +221,7 @@ def change_device(
     if before is not change.state:
         details = {"old": before.value, "new": change.state.value}
         chain.record(session, principal, "device.set_state", f"device:{device_id}", details)
-    return shown(search.one(session, principal.scope, device_id))
+    return shown(search.one(session, principal.scope, device_id), six.view_of(principal))
 
 
 @router.get("/{device_id}/holder-name", operation_id="readHolderName")

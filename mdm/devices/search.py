@@ -31,6 +31,9 @@ _TABLES = (
 )
 
 
+STARTS = ("control_number", "serial", "user_id", "imei", "iccid")
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """What to look for; all that is given must fit."""
@@ -48,6 +51,8 @@ class Filters:
     state: LedgerState | None = None
     enrollment: EnrollmentStatus | None = None
     verification: VerificationStatus | None = None
+    starts: tuple[str, ...] = STARTS
+    """Where `q` is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,15 @@ class ReportLine:
     received_at: datetime
 
 
+_STARTS_WITH = {
+    "control_number": "starts_with(d.control_number, :q)",
+    "serial": "starts_with(d.serial, :upper)",
+    "user_id": "starts_with(h.user_id, :q)",
+    "imei": "starts_with(d.imei, :q)",
+    "iccid": "starts_with(d.iccid, :q)",
+}
+
+
 def _conditions(filters: Filters) -> tuple[list[str], dict[str, Any]]:
     """Return the conditions of a search and their parameters; `Invalid` for an IMEI or ICCID that is none."""
     exact = {
@@ -123,10 +137,7 @@ def _conditions(filters: Filters) -> tuple[list[str], dict[str, Any]]:
     if filters.q and filters.q.strip():
         q = filters.q.strip()
         parameters |= {"q": q, "upper": q.upper()}
-        conditions.append(
-            "(starts_with(d.control_number, :q) OR starts_with(d.serial, :upper) OR starts_with(h.user_id, :q)"
-            " OR starts_with(d.imei, :q) OR starts_with(d.iccid, :q))"
-        )
+        conditions.append(f"({' OR '.join(_STARTS_WITH[each] for each in filters.starts)})")
     return conditions, parameters
 
 

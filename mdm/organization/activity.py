@@ -1,6 +1,6 @@
 """What the accounts of a contractor did, out of the audit trail: for the board and for who supervises (R-31, R-53)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,8 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from mdm.auth import Principal
+from mdm.organization import six
+from mdm.organization.six import View
 
 _ACTS = text(
     "SELECT e.id, e.at, o.id AS organization_id, e.actor, e.action, e.subject, e.details"
@@ -45,4 +47,8 @@ def acts(session: Session, principal: Principal, organization_id: int, *, before
             "limit": limit,
         },
     )
-    return [Act(*row) for row in found]
+    hidden = {"user_id"} if six.view_of(principal) is View.TABLET else set()
+    return [
+        replace(act, details={name: value for name, value in act.details.items() if name not in hidden})
+        for act in (Act(*row) for row in found)
+    ]
