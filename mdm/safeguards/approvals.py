@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select, update
 from mdm import clock
 from mdm.audit import chain
 from mdm.auth import SCOPE_SQL, Action, Principal, Scope
-from mdm.auth.models import Operator
+from mdm.auth.entitlement import is_entitled
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
 from mdm.safeguards import keys, signing
 from mdm.safeguards.models import Approval, ApprovalState, KeyKind
@@ -128,15 +128,14 @@ def approve(
     """Approve as a second person; `present` is the subject as it stands now, and must be what was requested.
 
     Raises `NotFound` outside scope, `Forbidden` for tokens and without the right, `SelfApproval`, `Conflict` when it is
-    decided, expired or its requester disabled since, `SubjectChanged`, `NotPinned`, `NotProved`.
+    decided, expired or its requester may no longer sign in, `SubjectChanged`, `NotPinned`, `NotProved`.
     """
     principal.must(Action.APPROVE)
     approval = find(session, principal.scope, approval_id, locked=True)
     if approval.requested_by == principal.id:
         raise SelfApproval("a second person must approve; you asked for this yourself")
     must_be_pending(approval)
-    requester = session.get_one(Operator, approval.requested_by)
-    if requester.disabled_at is not None:
+    if not is_entitled(session, approval.requested_by):
         raise Conflict("whoever asked for this may no longer sign in; let somebody else ask again")
     if not digest_of(approval) == approval.digest == digest_of(approval, present):
         raise SubjectChanged("what was asked for has changed since; cancel it and ask again")

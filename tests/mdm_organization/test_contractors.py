@@ -3,12 +3,14 @@
 from datetime import UTC, date, timedelta
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from mdm import clock, db
 from mdm.auth.entitlement import first_moment, today
 from mdm.organization.contractors import Access, Standing, access_of
-from mdm.organization.models import Contract
+from mdm.organization.models import Contract, School
+from tests.mdm_commands.conftest import add_tablet
 from tests.mdm_organization.conftest import PASSWORD, day
 
 
@@ -222,3 +224,22 @@ def test_the_database_keeps_contractors_in_their_duties(board):
     ):
         with pytest.raises(IntegrityError), db.engine().begin() as connection:
             connection.exec_driver_sql(change)
+
+
+def test_what_a_contractor_asked_for_who_is_gone_is_not_approved(board):
+    """A wipe that was asked for by somebody whose contract has ended since waits for nobody's approval any more."""
+    _, below, contract, _ = _desk(board, "subcontractor")
+    with db.transaction() as session:
+        session.execute(text("UPDATE operator SET made_on_host = true"))  # not too young to ask
+        school = School(code="E1", name="School E1")
+        session.add(school)
+        session.flush()
+        tablet = add_tablet(session, school.id, "SERIALA")
+    desk = board.client_of("desk")
+    body, once = {"kind": "wipe", "reason": "stolen"}, {"Idempotency-Key": "k"}
+    asked = desk.post(f"/api/v1/devices/{tablet}/commands", json=body, headers=once)
+    assert asked.status_code == 202, asked.text
+    board.ask("POST", f"/organizations/{below}/contracts/{contract}/terminate", {"on": day(-1)}, 200)
+    consent = board.client.app.openapi()["components"]["schemas"]["SignedConsent"]["examples"][0]
+    refused = board.ask("POST", f"/approvals/{asked.json()['approval_id']}/approve", consent, 409)
+    assert "may no longer sign in" in refused["detail"]
