@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
+from mdm.api.csvanswer import CsvResponse, csv_file
 from mdm.audit import chain
 from mdm.auditor import commands, handling
 from mdm.auditor.handling import Line, Sort
@@ -36,10 +37,6 @@ class HandlingLine(BaseModel):
     count: int
     first_at: datetime
     last_at: datetime
-
-
-class _CsvResponse(Response):
-    media_type = "text/csv"
 
 
 def whole_district(principal: Principal) -> None:
@@ -94,10 +91,9 @@ def report_handling(session: SessionDep, principal: Reader, since: _Since, until
     "/report.csv",
     operation_id="exportHandling",
     summary="The same report as CSV",
-    response_class=_CsvResponse,
+    response_class=CsvResponse,
 )
 def export_handling(session: SessionDep, principal: Reader, since: _Since, until: _Until) -> Response:
     """Give the report of handling as CSV (UTF-8 with a mark, for spreadsheets)."""
     body = "".join(handling.csv_lines(_report(session, principal, since, until, "csv")))
-    headers = {"Content-Disposition": 'attachment; filename="handling.csv"'}
-    return _CsvResponse(body.encode("utf-8-sig"), headers=headers)
+    return csv_file(body, "handling")

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
 from mdm.api import Page, Paging, page_of
+from mdm.api.csvanswer import CsvResponse, csv_file
 from mdm.audit import chain
 from mdm.audit.reads import on_record
 from mdm.auth import Action, Principal, may
@@ -179,18 +180,17 @@ def list_sims(
     return page_of(window, rows, key=lambda row: [row.id], show=lambda row: shown(principal, row))
 
 
-@router.get("/export", operation_id="exportSims", summary="The SIMs as a file", response_class=StreamingResponse)
+@router.get("/export", operation_id="exportSims", summary="The SIMs as a file", response_class=CsvResponse)
 def export_sims(
     session: SessionDep,
     principal: Annotated[Principal, Depends(may(Action.READ_SIM_NUMBERS))],
     filters: Annotated[Filters, Depends(filters_of)],
     english: Annotated[bool, Query(description="English headers instead of Japanese ones.")] = False,
-) -> StreamingResponse:
+) -> Response:
     """Give the SIMs that fit as CSV (UTF-8 with a mark), in the form that the import reads."""
     body = "".join(_export(sims.everything(session, principal.scope, filters), english=english))
     chain.record(session, principal, "sim.export", "sims", {"lines": body.count("\r\n") - 1})
-    headers = {"Content-Disposition": 'attachment; filename="sims.csv"'}
-    return StreamingResponse(iter([body.encode("utf-8-sig")]), media_type="text/csv", headers=headers)
+    return csv_file(body, "sims")
 
 
 @router.get(

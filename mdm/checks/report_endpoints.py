@@ -4,10 +4,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 from sqlmodel import Session
 
 from mdm import clock
+from mdm.api.csvanswer import CsvResponse, csv_file
 from mdm.audit import chain
 from mdm.auth.access import may
 from mdm.auth.principal import Principal
@@ -24,14 +25,6 @@ router = APIRouter()
 _Reader = Annotated[Principal, Depends(may(Action.READ_CHECKS))]
 _School = Annotated[str | None, Query(max_length=32, description="A school's code, for its part alone.")]
 _Language = Annotated[Language, Query(description="The words of headers and states.")]
-
-
-class _CsvResponse(Response):
-    media_type = "text/csv"
-
-
-class _PageResponse(Response):
-    media_type = "text/html"
 
 
 def _filters(school: str | None) -> Filters:
@@ -80,7 +73,7 @@ def show_check_report(check_id: UUID, session: SessionDep, principal: _Reader, *
     "/{check_id}/report.csv",
     operation_id="exportCheckReport",
     summary="The report of the unverified as CSV",
-    response_class=_CsvResponse,
+    response_class=CsvResponse,
 )
 def export_check_report(
     check_id: UUID, session: SessionDep, principal: _Reader, *, school: _School = None, lang: _Language = Language.JA
@@ -90,15 +83,14 @@ def export_check_report(
     _export(session, principal, check_id, "csv")
     lines = lists.each(session, principal.scope, check_id, _filters(school), holders=holders)
     body = "".join(report.as_csv(lines, lang, holders=holders))
-    headers = {"Content-Disposition": 'attachment; filename="unverified.csv"'}
-    return _CsvResponse(body.encode("utf-8-sig"), headers=headers)
+    return csv_file(body, "unverified")
 
 
 @router.get(
     "/{check_id}/report.html",
     operation_id="printCheckReport",
     summary="The report of the unverified to print",
-    response_class=_PageResponse,
+    response_class=HTMLResponse,
 )
 def print_check_report(
     check_id: UUID, session: SessionDep, principal: _Reader, *, school: _School = None, lang: _Language = Language.JA
@@ -109,4 +101,4 @@ def print_check_report(
     lines = lists.each(session, scope, check_id, _filters(school), holders=holders)
     found = counts.total(session, scope, check_id)
     page = "".join(report.as_page(check, found, lines, lang, holders=holders, now=clock.now()))
-    return _PageResponse(page.encode(), headers={"Content-Security-Policy": report.POLICY})
+    return HTMLResponse(page, headers={"Content-Security-Policy": report.POLICY})

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from mdm.api.csvanswer import CsvResponse, csv_file
 from mdm.api.problems import PROBLEMS
 from mdm.api.uploads import CSV_BODY, MULTIPART_SLACK, Uploaded, digest_of
 from mdm.audit import chain
@@ -22,10 +23,6 @@ from mdm.devices.search import Found
 router = APIRouter(prefix="/api/v1/ledger", tags=["ledger"])
 
 _EXPORTED = tuple(column for column in Column if column is not Column.NAME)
-
-
-class _CsvResponse(Response):
-    media_type = "text/csv"
 
 
 class ChangeOut(BaseModel):
@@ -131,7 +128,7 @@ def _report(plan: Plan, *, applied: bool, show: int, max_faults: int) -> ImportO
     )
 
 
-@router.get("/export", operation_id="exportLedger", response_class=_CsvResponse)
+@router.get("/export", operation_id="exportLedger", response_class=CsvResponse)
 def export_ledger(
     session: SessionDep,
     principal: Annotated[Principal, Depends(may(Action.EXPORT_LEDGER))],
@@ -143,8 +140,7 @@ def export_ledger(
     """
     body = "".join(_export(search.everything(session, principal.scope), english=english))
     chain.record(session, principal, "ledger.export", "ledger", {"lines": body.count("\r\n") - 1})
-    headers = {"Content-Disposition": 'attachment; filename="ledger.csv"'}
-    return _CsvResponse(body.encode("utf-8-sig"), headers=headers)
+    return csv_file(body, "ledger")
 
 
 def _export(tablets: Iterator[Found], *, english: bool) -> Iterator[str]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from mdm.api.csvanswer import CsvResponse, csv_file
 from mdm.auth import Role
 from mdm.csvfile import csv_line
 from mdm.db import SessionDep
@@ -93,10 +94,6 @@ class ChangeOut(BaseModel):
     after: dict[str, Any]
 
 
-class _CsvResponse(Response):
-    media_type = "text/csv"
-
-
 def _shown(row: Handler, accounts: list[str]) -> HandlerOut:
     return HandlerOut(**row.model_dump(exclude={"name_sealed"}, warnings=False), accounts=accounts)
 
@@ -167,13 +164,12 @@ def report_handlers(session: SessionDep, principal: Reader, since: _Since, until
     "/handler-changes/export",
     operation_id="exportHandlers",
     summary="The report of changed handlers as CSV",
-    response_class=_CsvResponse,
+    response_class=CsvResponse,
 )
 def export_handlers(session: SessionDep, principal: Reader, since: _Since, until: _Until) -> Response:
     """Give the same report as CSV (UTF-8 with a mark, for spreadsheets), with Japanese headers. On record."""
     body = "".join(_export(handlers.changes(session, principal, since=since, until=until)))
-    headers = {"Content-Disposition": 'attachment; filename="handler-changes.csv"'}
-    return _CsvResponse(body.encode("utf-8-sig"), headers=headers)
+    return csv_file(body, "handler-changes")
 
 
 def _export(changes: list[Change]) -> Iterator[str]:

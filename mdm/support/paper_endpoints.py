@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header
 from fastapi.responses import HTMLResponse, Response
 from sqlmodel import Session
 
+from mdm.api.csvanswer import CsvResponse, csv_file
 from mdm.audit import chain
 from mdm.auth import Principal
 from mdm.db import SessionDep
@@ -19,10 +20,6 @@ router = APIRouter(prefix="/api/v1/cases/{case_id}", tags=["cases"])
 Accepted = Annotated[str | None, Header(alias="Accept-Language", max_length=200, description="ja or en.")]
 
 
-class _CsvResponse(Response):
-    media_type = "text/csv"
-
-
 def _taken(session: Session, principal: Principal, case_id: int, what: str) -> Case:
     """Return a case that leaves the system on paper, which goes on record."""
     case = cases.find(session, principal, case_id)
@@ -31,15 +28,14 @@ def _taken(session: Session, principal: Principal, case_id: int, what: str) -> C
 
 
 def _csv(body: str, name: str) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"', "Vary": "Accept-Language"}
-    return _CsvResponse(body.encode("utf-8-sig"), headers=headers)
+    return csv_file(body, name, Vary="Accept-Language")
 
 
 def _title(words_: tuple[str, str], case_id: int, language: Language) -> str:
     return f"{words_[0 if language == 'en' else 1]} {case_id}"
 
 
-@router.get("/timeline.csv", operation_id="caseTimelineCsv", summary="The timeline as CSV", response_class=_CsvResponse)
+@router.get("/timeline.csv", operation_id="caseTimelineCsv", summary="The timeline as CSV", response_class=CsvResponse)
 def timeline_csv(case_id: int, session: SessionDep, principal: Reader, accepted: Accepted = None) -> Response:
     """Give the whole timeline, desk and tablet, as CSV in UTF-8 with a mark, for spreadsheets."""
     language = pages.language_of(accepted)
@@ -71,7 +67,7 @@ def incident_report(case_id: int, session: SessionDep, principal: Reader) -> Inc
     "/incident-report.csv",
     operation_id="caseReportCsv",
     summary="The written report as CSV",
-    response_class=_CsvResponse,
+    response_class=CsvResponse,
 )
 def incident_report_csv(case_id: int, session: SessionDep, principal: Reader, accepted: Accepted = None) -> Response:
     """Give the written report as CSV."""
