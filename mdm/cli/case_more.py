@@ -1,7 +1,6 @@
 """The rest of `tabane case`: broken and late tablets, papers, the desk's settings; added to the command of cases."""
 
 import json
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mdm.cli.case import Footnote, Json, Message, Number, Phone, act, app
-from mdm.cli.client import connected, fail, show_json
+from mdm.cli.client import connected, fail, show_json, write_out
 
 _PAPERS = {
     "timeline-csv": "timeline.csv",
@@ -98,10 +97,7 @@ def export(
         fail(f"there is {', '.join(_PAPERS)}")
     with connected() as api:
         content = api.download(f"/api/v1/cases/{case}/{_PAPERS[paper]}")
-    if output is None:
-        sys.stdout.write(content.decode("utf-8-sig"))
-    else:
-        output.write_bytes(content)
+    if write_out(content, output):
         print(f"Wrote {output}.")
 
 

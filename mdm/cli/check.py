@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mdm.cli.check_text import outcomes, print_check, print_progress, summary, task_words
-from mdm.cli.client import connected, fail, show_json
+from mdm.cli.client import connected, fail, show_json, write_out
 
 app = typer.Typer(no_args_is_help=True, help="Whereabouts checks: is every tablet still where it should be?")
 _PATH = "/api/v1/checks"
@@ -185,15 +185,8 @@ def export(
         fail("--format is csv or html", code=2)
     with connected() as api:
         body = api.download(f"{_PATH}/{check_id}/report.{form}", lang=lang, school=school)
-    if out is None:
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        out.write_bytes(body)
-    except OSError as error:
-        fail(f"cannot write {out}: {error.strerror}")
-    print(f"Wrote {len(body):,} bytes to {out}.")
+    if write_out(body, out):
+        print(f"Wrote {len(body):,} bytes to {out}.")
 
 
 def _given(**values: Any) -> dict[str, Any]:

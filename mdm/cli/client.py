@@ -23,6 +23,21 @@ def fail(message: str, *, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
+def write_out(body: bytes, out: Path | None, *, private: bool = False) -> bool:
+    """Write to a file, or to standard output when there is none; say whether it was a file. `private`: its owner's."""
+    if out is None:
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
+        return False
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(os.open(out, flags, 0o600 if private else 0o666), "wb") as stream:
+            stream.write(body)
+    except OSError as error:
+        fail(f"cannot write {out}: {error.strerror}")
+    return True
+
+
 def credentials_file() -> Path:
     """Return where `tabane login` keeps its session; TABANE_CREDENTIALS moves it."""
     given = os.environ.get("TABANE_CREDENTIALS")

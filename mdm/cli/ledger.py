@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mdm.cli.client import Client, connected, fail, show_json
+from mdm.cli.client import Client, connected, fail, show_json, write_out
 from mdm.cli.progress import bar
 from mdm.devices import csvfile, sample
 from mdm.devices.ledger_columns import ADDED_TO_BAD_ROWS
@@ -97,16 +97,9 @@ def export(
     """Export the ledger as CSV that can be imported again and that no spreadsheet executes. Names stay inside."""
     with connected() as api:
         body = api.download("/api/v1/ledger/export", english=english)
-    if out is None:
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        out.write_bytes(body)
-    except OSError as error:
-        fail(f"cannot write {out}: {error.strerror}")
-    tablets = body.count(b"\r\n") - 1
-    print(f"Wrote {tablets:,} tablets to {out}.")
+    if write_out(body, out):
+        tablets = body.count(b"\r\n") - 1
+        print(f"Wrote {tablets:,} tablets to {out}.")
 
 
 def _can_go_in(report: dict[str, Any], skip_bad_rows: bool) -> bool:

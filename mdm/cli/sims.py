@@ -1,6 +1,5 @@
 """`tabane sims`: the inventory of SIMs, by the operator API. Holders do not appear."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mdm.cli import sims_account, sims_pool
-from mdm.cli.client import connected, fail, show_json
+from mdm.cli.client import connected, fail, show_json, write_out
 from mdm.cli.sim_text import PATH, WHICH, day, device_id, one, row, status_of
 
 app = typer.Typer(no_args_is_help=True, help="SIMs: inventory, tablets, pools, carrier accounts.")
@@ -125,18 +124,9 @@ def export(
     """Export SIMs as CSV that can be imported again and that no spreadsheet executes."""
     with connected() as api:
         body = api.download(f"{PATH}/export", account=account, school=school, english=english)
-    if out is None:
-        sys.stdout.buffer.write(body)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        # Numbers of lines are in it: its owner's only.
-        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-            stream.write(body)
-    except OSError as error:
-        fail(f"cannot write {out}: {error.strerror}")
-    lines = body.count(b"\r\n") - 1
-    print(f"Wrote {lines:,} SIMs to {out}.")
+    if write_out(body, out, private=True):  # numbers of lines are in it
+        lines = body.count(b"\r\n") - 1
+        print(f"Wrote {lines:,} SIMs to {out}.")
 
 
 @app.command()
