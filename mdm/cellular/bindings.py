@@ -71,11 +71,6 @@ def history_of_sim(session: Session, sim_id: int) -> list[Bound]:
     return _bound(session, "b.sim_id = :id", sim_id)
 
 
-def history_of_device(session: Session, device_id: int) -> list[Bound]:
-    """Return which SIMs were in a tablet, newest first."""
-    return _bound(session, "b.device_id = :id", device_id)
-
-
 def bind(session: Session, sim_id: int, device_id: int, word: Word) -> None:
     """Put a SIM that is nowhere into a tablet that has none; nothing to do where it is there already.
 

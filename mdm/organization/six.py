@@ -3,18 +3,14 @@
 School, year, class, name, user id and the tablet's control number are all that may be handled outside the board. The
 numbers of a tablet's radio and SIM are data of the tablet as long as no person stands beside them; beside one they
 would be an item more. So a contractor sees either the person or those numbers, by its duty. A name is masked in both,
-and opened one at a time, on record.
+and opened one at a time, on record. A test holds the table of holders and every answer to a contractor to that list.
 """
 
 from enum import StrEnum
-from typing import Final
 
 from mdm.auth import Action, Principal
 from mdm.auth.entitlement import BOARD
 from mdm.errors import Forbidden
-
-ITEMS: Final = ("school", "year", "class", "name", "user_id", "control_number")
-"""The list. A test holds the table of holders and every answer that a contractor may read to it."""
 
 
 class View(StrEnum):

@@ -13,7 +13,7 @@ from mdm.audit import chain
 from mdm.commands.models import CommandState
 from mdm.support import asking, cases, progress, timeline
 from mdm.support.cases import JOB, id_of
-from mdm.support.kinds import LOSS, CaseKind, Purpose
+from mdm.support.kinds import LOSS, Purpose
 from mdm.support.models import Case
 from mdm.support.states import State
 
@@ -71,5 +71,4 @@ def _reopen(session: Session, case: Case) -> None:
     timeline.note(session, JOB, id_of(case), "reopen", {"was": State(case.state).value})
     case.closed_at = case.closed_by = None
     case.state = State.OPENED
-    case.kind = CaseKind(case.kind)
     case.deadline_at = cases.deadline(session, case, since=clock.now())
