@@ -2,18 +2,16 @@
 
 import json
 import plistlib
-import socket
-import threading
 from datetime import UTC, datetime
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
 from mdm.app import operator_app
 from mdm.auth import Role, credentials
 from mdm.auth.models import Operator
 from mdm.cli.enroll import app
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -24,16 +22,10 @@ def run(session, push_certificate, district, monkeypatch):
     session.flush()
     secret = credentials.open_session(session, row.id).secret
     session.commit()
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(operator_app(), log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    monkeypatch.setenv("TABANE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
-    monkeypatch.setenv("TABANE_TOKEN", secret)
-    yield lambda *words: CliRunner().invoke(app, words)
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with serving(operator_app()) as url:
+        monkeypatch.setenv("TABANE_URL", url)
+        monkeypatch.setenv("TABANE_TOKEN", secret)
+        yield lambda *words: CliRunner().invoke(app, words)
 
 
 def test_ticket_list_revoke(run, tmp_path):

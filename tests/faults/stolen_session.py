@@ -26,9 +26,9 @@ from mdm.auth.rights import RIGHTS
 from simulator.clouds.pager import Pager
 from simulator.tablets.journal import Event
 from tests.faults.house import until
-from tests.faults.pages import listening
 from tests.faults.scene import Scene
 from tests.faults.thief import Loot, Thief
+from tests.serving import serving
 from tests.signer import Signer
 
 COLLUDER = "colluder"
@@ -47,18 +47,20 @@ class Outcome:
     run: str
     seconds: float
     wiped: int
+    least: int
+    """Fewer would say that the way which is open by design was not tried."""
     most: int
     breaker_open: bool
     pages: int
     requests: int
     server_errors: int
-    statements_refused: int
-    statements_done: int
 
     @property
     def held(self) -> bool:
         """Whether the house held."""
-        return self.wiped <= self.most and self.breaker_open and self.pages > 0 and self.server_errors == 0
+        return (
+            self.least <= self.wiped <= self.most and self.breaker_open and self.pages > 0 and self.server_errors == 0
+        )
 
 
 @contextmanager
@@ -67,9 +69,10 @@ def scene_of(tablets: int) -> Iterator[tuple[Scene, Pager]]:
     folder = Path(tempfile.mkdtemp(prefix="tabane-stolen-"))
     folder.chmod(0o711)
     (folder / "pager").write_bytes(_PAGER_SECRET)
-    with listening(Pager(_PAGER_SECRET)) as (pager, url):
+    pager = Pager(_PAGER_SECRET)
+    with serving(pager) as url:
         more = {
-            "TABANE_NOTICES__WEBHOOK_URL": url,
+            "TABANE_NOTICES__WEBHOOK_URL": f"{url}/page",
             "TABANE_NOTICES__WEBHOOK_SECRET_FILE": str(folder / "pager"),
         }
         scene = Scene(folder, tablets, per_s=0, burst=1, more=more, desk=[COLLUDER], bounded=True)
@@ -88,13 +91,12 @@ def rob(
     *,
     seconds: float,
     seed: int,
-    database_url: str = "",
     colluding: bool = False,
 ) -> Outcome:
     """Let the thief act for so long and return what came of it; `colluding` adds a support operator who signs."""
     _erased_lawfully(scene)
     before = _wiped(scene)
-    thief = Thief(_loot(scene, database_url), random.Random(seed))
+    thief = Thief(_loot(scene), random.Random(seed))
     began = time.monotonic()
     with _signing_whatever_comes(scene) if colluding else _nobody():
         thief.look_around()
@@ -109,13 +111,12 @@ def rob(
         run=name,
         seconds=round(time.monotonic() - began, 1),
         wiped=len(_wiped(scene) - before),
+        least=1 if colluding else 0,
         most=MOST_WITH_A_COLLUDER if colluding else MOST_ALONE,
         breaker_open=_breaker_open(scene),
         pages=len(pager.received),
         requests=sum(thief.answers.values()),
         server_errors=sum(count for status, count in thief.answers.items() if status >= 500),
-        statements_refused=sum(count for code, count in thief.refusals.items() if code != "done"),
-        statements_done=thief.refusals["done"],
     )
 
 
@@ -129,15 +130,13 @@ def _round(thief: Thief, *, ends: float) -> None:
         thief.use_the_command_line,
         thief.try_every_route,
     ]
-    if thief.loot.database_url:
-        acts.append(thief.use_the_database)
     for act in acts:
         if time.monotonic() > ends:
             return
         act()
 
 
-def _loot(scene: Scene, database_url: str) -> Loot:
+def _loot(scene: Scene) -> Loot:
     client = scene.clients[0]
     session = client.headers["Authorization"].removeprefix("Bearer ")
     rights = [
@@ -150,7 +149,7 @@ def _loot(scene: Scene, database_url: str) -> Loot:
     house = scene.house
     spared = frozenset({"first", COLLUDER})
     token = made.json()["secret"]
-    return Loot(house.web_url, session, token, house.valkey.url, database_url, spared, house.folder / "thief")
+    return Loot(house.web_url, session, token, house.valkey.url, spared, house.folder / "thief")
 
 
 def _erased_lawfully(scene: Scene) -> None:

@@ -27,7 +27,6 @@ import uvloop
 from celery import Celery
 
 from mdm.jobs import QUEUES, Job
-from mdm.safeguards.threshold_values import Name
 from simulator.__main__ import BUNDLE, write_pki
 from simulator.tablets.behaviour import Behaviour
 from simulator.tablets.cms import sign
@@ -36,6 +35,7 @@ from simulator.tablets.fleet import Fleet
 from simulator.tablets.ipad import IPad
 from simulator.tablets.journal import Journal
 from simulator.tablets.keys import Keys
+from tests.budgets import NO_BUDGETS
 from tests.signer import Signer
 
 T = TypeVar("T")
@@ -96,14 +96,6 @@ class Api:
         self._http.close()
 
 
-_WIDE = (
-    "INSERT INTO safeguard_threshold (name, value, set_by, reason)"
-    " SELECT name, 100000, 'host', 'journeys' FROM unnest(%s::text[]) AS name"
-)
-_BUDGETS = [name.value for name in Name if name.value.split(".")[0] in ("a", "b", "acts", "accounts", "breaker")]
-"""Many journeys share a house within an hour; what budgets and the breaker do is tested where they live."""
-
-
 class District:
     """The servers of a district, its two administrators and its tablets."""
 
@@ -153,7 +145,7 @@ class District:
         self.second = Api(self.web_url, "second", self.logs)
         self._apis = [self.first, self.second]
         with psycopg.connect(self.database_url) as connection:
-            connection.execute(_WIDE, [_BUDGETS])
+            connection.execute(NO_BUDGETS)  # many journeys share a house within an hour
         self.signer = Signer("second").pinned(self.database_url)
 
     # The ledger and its tablets.

@@ -1,10 +1,8 @@
 """A house whose trail has its witnesses, and the hand of whoever owns the database."""
 
-import threading
 from pathlib import Path
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
 from mdm import db, settings
@@ -13,14 +11,8 @@ from mdm.audit import chain, events
 from mdm.auth import Role, credentials
 from mdm.auth.models import Operator
 from mdm.cli import build, keep
-
-
-class Started(uvicorn.Server):
-    """A server that says when it listens."""
-
-    async def startup(self, sockets=None):
-        await super().startup(sockets)
-        self.listening.set()
+from tests import tampering
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -47,15 +39,8 @@ def write(database):
 
 @pytest.fixture
 def tamper(database):
-    """Run SQL as someone would who owns the database: past the triggers."""
-
-    def run(*statements: str) -> None:
-        with db.engine().begin() as connection:
-            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-
-    return run
+    """Run SQL past the triggers."""
+    return tampering.tamper
 
 
 @pytest.fixture
@@ -105,14 +90,7 @@ def auditor(database) -> str:
 @pytest.fixture
 def tabane(evidence, auditor, monkeypatch):
     """Run `tabane audit …` as that auditor against a served API."""
-    server = Started(uvicorn.Config(operator_app(), port=0, log_level="error", ws="none"))
-    server.listening = threading.Event()
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert server.listening.wait(30)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    monkeypatch.setenv("TABANE_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("TABANE_TOKEN", auditor)
-    yield lambda *words: CliRunner().invoke(build("audit"), ["audit", *map(str, words)], prog_name="tabane")
-    server.should_exit = True
-    thread.join(30)
+    with serving(operator_app()) as url:
+        monkeypatch.setenv("TABANE_URL", url)
+        monkeypatch.setenv("TABANE_TOKEN", auditor)
+        yield lambda *words: CliRunner().invoke(build("audit"), ["audit", *map(str, words)], prog_name="tabane")

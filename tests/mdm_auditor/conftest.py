@@ -4,6 +4,7 @@ import pytest
 
 from mdm import db
 from mdm.safeguards import keys, signing
+from tests import tampering
 from tests.mdm_commands.conftest import district, sign_in, sql
 
 __all__ = ["district", "sign_in", "sql"]
@@ -29,12 +30,5 @@ def pinned(database):
 
 @pytest.fixture
 def tamper(database):
-    """Run SQL as someone would who owns the database: past the triggers."""
-
-    def run(*statements: str) -> None:
-        with db.engine().begin() as connection:
-            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
-            for statement in statements:
-                connection.exec_driver_sql(statement)
-
-    return run
+    """Run SQL past the triggers."""
+    return tampering.tamper

@@ -20,7 +20,7 @@ from mdm.auth.models import Operator, OperatorSchool
 from mdm.commands import queue
 from mdm.commands.kinds import Kind
 from mdm.safeguards import breaker
-from mdm.safeguards.threshold_values import Name
+from tests.budgets import NO_BUDGETS
 
 OWN, OTHER = ("QUAGGA", "OKAPI"), ("ZEBRA", "HYENA")
 """Markers and secrets: of the school in scope, and of the one that does not exist for whoever is confined to it."""
@@ -80,11 +80,7 @@ def sign_in(operator_id: int, kind: CredentialKind = CredentialKind.SESSION) -> 
 def plant(client: TestClient) -> tuple[Place, Place]:
     """Fill two schools; return the own one and the other. Budgets are wide: only rights are looked at here."""
     with db.engine().begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO safeguard_threshold (name, value, set_by, reason) SELECT name, 100000, 'host', 'rights'"
-            " FROM unnest(%s::text[]) AS name",
-            ([each.value for each in Name if each.value.split(".")[0] in ("a", "b", "acts", "accounts", "breaker")],),
-        )
+        connection.exec_driver_sql(NO_BUDGETS)
     return _plant(client, *OWN), _plant(client, *OTHER)
 
 

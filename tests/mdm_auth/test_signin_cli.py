@@ -5,14 +5,12 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
-import uvicorn
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
@@ -22,6 +20,7 @@ from mdm.auth import Role, Scope
 from mdm.operators import accounts
 from tests.mdm_auth.people import PASSWORD
 from tests.mdm_auth.provider import CLIENT, SECRET, TENANT, Provider, running
+from tests.serving import serving
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 TABANE = [sys.executable, "-m", "mdm.cli"]
@@ -29,15 +28,8 @@ TABANE = [sys.executable, "-m", "mdm.cli"]
 
 @pytest.fixture
 def url(database: str) -> Iterator[str]:
-    server = uvicorn.Server(uvicorn.Config(operator_app(), port=0, log_level="error", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    until = time.monotonic() + 30
-    while not server.started and time.monotonic() < until:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
+    with serving(operator_app()) as served:
+        yield served
 
 
 @pytest.fixture

@@ -5,16 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
-from starlette.testclient import TestClient
 
-from mdm import db, vault
-from mdm.app import operator_app
-from mdm.auth import Role, credentials
-from mdm.auth.models import Operator, OperatorSchool
+from mdm import vault
 from mdm.checks import closing, escalation, evidence, plans, report_endpoints, starting
 from mdm.checks.models import CheckState
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus
 from mdm.organization.models import Holder, School, SchoolClass
+from tests.people import signing_in
 from workers import checks as job
 
 NOW = datetime(2026, 4, 13, 1, 0, tzinfo=UTC)
@@ -130,23 +127,8 @@ def set_state(session):
 @pytest.fixture
 def api(schools, time):
     """Return a signed-in client of a new operator: `api("boss")`, `api("hana", school="E1")`."""
-    opened = []
-
-    def sign_in(name, role=Role.ADMINISTRATOR, school=None):
-        with db.transaction() as own:
-            operator = Operator(name=name, password_hash="", role=role, all_schools=school is None)
-            own.add(operator)
-            own.flush()
-            if school is not None:
-                own.add(OperatorSchool(operator_id=operator.id, school_id=schools[school]))
-            secret = credentials.open_session(own, operator.id).secret
-        client = TestClient(operator_app(), headers={"Authorization": f"Bearer {secret}"})
-        opened.append(client)
-        return client
-
-    yield sign_in
-    for client in opened:
-        client.close()
+    with signing_in(schools) as sign_in:
+        yield sign_in
 
 
 PLAN = {"name": "所在確認 1学期", "first_day": "2026-04-13", "last_day": "2026-05-08"}

@@ -1,37 +1,21 @@
 """`tabane check` against a running operator app."""
 
 import json
-import threading
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
 from mdm.app import operator_app
 from mdm.cli import build
-
-
-class Started(uvicorn.Server):
-    """A server that says when it listens."""
-
-    async def startup(self, sockets=None):
-        await super().startup(sockets)
-        self.listening.set()
+from tests.serving import serving
 
 
 @pytest.fixture
 def tabane(api, fleet, valkey, monkeypatch):
-    server = Started(uvicorn.Config(operator_app(), port=0, log_level="error", ws="none"))
-    server.listening = threading.Event()
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert server.listening.wait(30)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    monkeypatch.setenv("TABANE_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("TABANE_TOKEN", api("boss").headers["Authorization"].removeprefix("Bearer "))
-    yield lambda *words: CliRunner().invoke(build("check"), ["check", *map(str, words)], prog_name="tabane")
-    server.should_exit = True
-    thread.join(30)
+    with serving(operator_app()) as url:
+        monkeypatch.setenv("TABANE_URL", url)
+        monkeypatch.setenv("TABANE_TOKEN", api("boss").headers["Authorization"].removeprefix("Bearer "))
+        yield lambda *words: CliRunner().invoke(build("check"), ["check", *map(str, words)], prog_name="tabane")
 
 
 def test_a_check_from_plan_to_close(tabane, tmp_path, bring_forward, speak, time):

@@ -2,12 +2,10 @@
 
 import json
 import stat
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner, Result
 
 from mdm.app import operator_app
@@ -15,20 +13,11 @@ from mdm.cli import build
 from mdm.operators import signin
 from mdm.operators.throttle import Throttle
 from mdm.settings import get_settings
+from tests.serving import serving
 from workers import sender
 
 PASSWORD = "correct horse battery"
 Run = Callable[..., Result]
-
-
-class Started(uvicorn.Server):
-    """A server that says when it listens."""
-
-    listening = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
 
 
 @pytest.fixture
@@ -36,14 +25,8 @@ def url(district, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     # Signing in with two factors has tests of its own.
     monkeypatch.setenv("TABANE_SECOND_FACTOR", "optional")
     get_settings.cache_clear()
-    server = Started(uvicorn.Config(operator_app(), port=0, log_level="error", ws="none"))
-    server.listening = threading.Event()
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert server.listening.wait(30)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(30)
+    with serving(operator_app()) as url:
+        yield url
 
 
 @pytest.fixture

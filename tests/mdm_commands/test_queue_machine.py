@@ -25,6 +25,7 @@ from mdm.organization.models import School
 from mdm.safeguards import approvals
 from mdm.safeguards.signing import Signature
 from mdm.settings import get_settings
+from tests.budgets import NO_BUDGETS
 from tests.signer import Signer
 from workers import sender
 
@@ -61,14 +62,6 @@ class Modelled:
         self.steps.append(state)
 
 
-_NO_BUDGET = (
-    "INSERT INTO safeguard_threshold (name, value, set_by, reason) SELECT name, 100000, 'host', 'a story in an instant'"
-    " FROM unnest(ARRAY['a.operator.hour', 'a.operator.day', 'a.school.hour', 'a.fleet.hour', 'a.fleet.day',"
-    " 'b.operator.hour', 'b.fleet.hour', 'breaker.wipes.hour', 'breaker.schools', 'breaker.refused']) AS name"
-)
-"""All stories are told in one database, and by its clock within a minute."""
-
-
 class Queue(RuleBasedStateMachine):
     """One tablet, two operators, and everything that can happen to its commands."""
 
@@ -82,7 +75,7 @@ class Queue(RuleBasedStateMachine):
                 Operator(name=uuid.uuid4().hex, password_hash="", role=Role.SUPPORT, made_on_host=True)
                 for _ in range(2)
             ]
-            session.connection().exec_driver_sql(_NO_BUDGET)
+            session.connection().exec_driver_sql(NO_BUDGETS)  # all stories are told in one database within a minute
             session.add_all([school, *people])
             session.flush()
             device = Device(control_number=school.code, serial=school.code, platform="apple", school_id=school.id)

@@ -6,12 +6,10 @@ import json
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner, Result
 
 from mdm import db
@@ -20,21 +18,10 @@ from mdm.auth import Role, credentials
 from mdm.auth.models import Operator
 from mdm.cli import device, ledger
 from mdm.devices import sample
+from tests.serving import serving
 
 HEADER = "control_number,serial,school_code,user_id,name,state\n"
 GOOD = HEADER + "T1,SERIAL1,E001,p1,Hana,issued\nT2,SERIAL2,E001,p2,Sora,issued\n"
-
-
-class Started(uvicorn.Server):
-    """A server that says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = threading.Event()
-
-    async def startup(self, sockets=None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
 
 
 @pytest.fixture
@@ -45,16 +32,10 @@ def server(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         session.add(operator)
         session.flush()
         secret = credentials.open_session(session, operator.id).secret
-    running = Started(uvicorn.Config(operator_app(), port=0, log_level="error", ws="none"))
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    assert running.listening.wait(30)
-    port = running.servers[0].sockets[0].getsockname()[1]
-    monkeypatch.setenv("TABANE_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("TABANE_TOKEN", secret)
-    yield
-    running.should_exit = True
-    thread.join(30)
+    with serving(operator_app()) as url:
+        monkeypatch.setenv("TABANE_URL", url)
+        monkeypatch.setenv("TABANE_TOKEN", secret)
+        yield
 
 
 def run(*arguments: str, given: str | bytes | None = None) -> Result:

@@ -2,15 +2,12 @@
 
 import json
 import re
-import socket
 import sys
-import threading
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +22,7 @@ from mdm.errors import Invalid, Malformed
 from mdm.organization import calendar_files, calendars, schools
 from mdm.organization.calendar_document import CalendarDocument, merged, of_calendar
 from mdm.organization.hours import Calendar, DayKind
+from tests.serving import serving
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "calendars.md").read_text()
 YAML, CSV = (re.search(rf"```{kind}\n(.*?)```", GUIDE, re.DOTALL)[1] for kind in ("yaml", "csv"))
@@ -254,13 +252,6 @@ def test_a_calendar_survives_being_written_out(ids):
 
 @pytest.fixture
 def tabane(database, bearer, monkeypatch, capsys):
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(operator_app(), log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    monkeypatch.setenv("TABANE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
-    monkeypatch.setenv("TABANE_TOKEN", bearer()["Authorization"].removeprefix("Bearer "))
-
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["tabane", "calendar", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
@@ -268,10 +259,10 @@ def tabane(database, bearer, monkeypatch, capsys):
         shown = capsys.readouterr()
         return ended.value.code or 0, shown.out, shown.err
 
-    yield run
-    server.should_exit = True
-    thread.join(timeout=10)
-    listener.close()
+    with serving(operator_app()) as url:
+        monkeypatch.setenv("TABANE_URL", url)
+        monkeypatch.setenv("TABANE_TOKEN", bearer()["Authorization"].removeprefix("Bearer "))
+        yield run
 
 
 def test_calendars_at_the_command_line(tabane, tmp_path):

@@ -1,43 +1,27 @@
 """`tabane organization` against a running operator app."""
 
 import csv
-import threading
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
 from mdm.cli import build
 from tests.mdm_organization.conftest import day
-
-
-class Started(uvicorn.Server):
-    """A server that says when it listens."""
-
-    async def startup(self, sockets=None):
-        await super().startup(sockets)
-        self.listening.set()
+from tests.serving import serving
 
 
 @pytest.fixture
 def tabane(board, monkeypatch):
-    server = Started(uvicorn.Config(board.client.app, port=0, log_level="error", ws="none"))
-    server.listening = threading.Event()
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert server.listening.wait(30)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    monkeypatch.setenv("TABANE_URL", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("TABANE_TOKEN", board.client.headers["Authorization"].removeprefix("Bearer "))
+    with serving(board.client.app) as url:
+        monkeypatch.setenv("TABANE_URL", url)
+        monkeypatch.setenv("TABANE_TOKEN", board.client.headers["Authorization"].removeprefix("Bearer "))
 
-    def run(*words, status=0):
-        done = CliRunner().invoke(build("organization"), ["organization", *words], prog_name="tabane")
-        assert done.exit_code == status, done.output
-        return done.output
+        def run(*words, status=0):
+            done = CliRunner().invoke(build("organization"), ["organization", *words], prog_name="tabane")
+            assert done.exit_code == status, done.output
+            return done.output
 
-    yield run
-    server.should_exit = True
-    thread.join(30)
+        yield run
 
 
 def test_a_contractor_from_taking_up_to_the_report(tabane):

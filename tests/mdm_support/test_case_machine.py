@@ -28,7 +28,6 @@ from mdm.errors import MdmError
 from mdm.organization.models import School
 from mdm.safeguards import approvals
 from mdm.safeguards.signing import Signature
-from mdm.safeguards.threshold_values import Name
 from mdm.settings import get_settings
 from mdm.support import acts, cases, deadlines, progress, returns
 from mdm.support.acts import WriteOff
@@ -36,6 +35,7 @@ from mdm.support.cases import Opening
 from mdm.support.kinds import Caller, CaseKind, Purpose, Verified
 from mdm.support.states import State
 from mdm.support.tablets import Sought
+from tests.budgets import NO_BUDGETS
 from tests.signer import Signer
 from workers import sender
 
@@ -338,10 +338,6 @@ def test_cases_and_approvals_against_a_plain_model(database):
     """No order of events makes a case say more than the tablet has, or a wipe leave that nobody else agreed to."""
     with db.engine().begin() as connection:
         # All examples together ask for more in an hour than one district may; budgets have tests of their own.
-        connection.exec_driver_sql(
-            "INSERT INTO safeguard_threshold (name, value, set_by, reason)"
-            " SELECT name, 15000, 'host', 'a test' FROM unnest(%s::text[]) AS name",
-            ([name.value for name in Name if name.value.startswith(("a.", "b.", "breaker."))],),
-        )
+        connection.exec_driver_sql(NO_BUDGETS)
     settings = hypothesis.settings(max_examples=80, stateful_step_count=30, deadline=None)
     run_state_machine_as_test(Desk, settings=settings)

@@ -1,13 +1,10 @@
 """A small invented district for the tests of this room."""
 
 import itertools
-import socket
 import sys
-import threading
 from dataclasses import dataclass, field
 
 import pytest
-import uvicorn
 from sqlmodel import Session
 
 from mdm import cli, clock, vault
@@ -16,6 +13,7 @@ from mdm.auth import CredentialKind, Principal, Role, Scope, credentials
 from mdm.auth.models import Operator, OperatorSchool
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus, LedgerState
 from mdm.organization.models import Holder, School, SchoolClass
+from tests.serving import serving
 
 _NUMBERS = itertools.count(1)
 
@@ -111,14 +109,8 @@ def district(session) -> District:
 @pytest.fixture
 def server(database):
     """The operator app on a free port."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    running = uvicorn.Server(uvicorn.Config(operator_app(), log_level="error", lifespan="off"))
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    running.should_exit = True
-    thread.join(timeout=10)
-    listener.close()
+    with serving(operator_app()) as url:
+        yield url
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import threading
 
 import pytest
-import uvicorn
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -12,35 +11,19 @@ from mdm import db
 from mdm.safeguards import notices
 from mdm.settings import get_settings
 from simulator.clouds.pager import Pager
+from tests.serving import serving
 from workers import notices as sender
 
 SECRET = b"an invented secret"
-
-
-class Listening(uvicorn.Server):
-    """A server that says when it listens."""
-
-    def __init__(self, app):
-        super().__init__(uvicorn.Config(app, port=0, log_level="error", ws="none", lifespan="off"))
-        self.listening = threading.Event()
-
-    async def startup(self, sockets=None):
-        await super().startup(sockets)
-        self.listening.set()
 
 
 @pytest.fixture
 def pager():
     """A pager that listens, with its address."""
     receiver = Pager(SECRET)
-    server = Listening(receiver)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    assert server.listening.wait(30)
-    receiver.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/page"
-    yield receiver
-    server.should_exit = True
-    thread.join(30)
+    with serving(receiver) as url:
+        receiver.url = f"{url}/page"
+        yield receiver
 
 
 @pytest.fixture
