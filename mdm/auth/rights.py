@@ -105,7 +105,7 @@ class Action(StrEnum):
     MANAGE_CARRIERS = "carrier.manage"
     """Accounts, plans and their terms, pools."""
     RUN_CAMPAIGN = "campaign.request"
-    """Ask for a bulk wipe of returned tablets."""
+    """Ask for a bulk wipe of returned tablets. No route does so yet."""
 
 
 @dataclass(frozen=True, slots=True)
