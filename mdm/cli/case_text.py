@@ -1,6 +1,9 @@
-"""How `tabane case` prints cases: the live line first, then what the tablet has done. Asks the API nothing."""
+"""How `tabane case` prints cases: the live line first, then what the tablet has done, in Japan's time. Asks nothing."""
 
+from datetime import datetime
 from typing import Any
+
+from mdm.organization.hours import JST
 
 
 def print_line(each: dict[str, Any], now: str) -> None:
@@ -8,7 +11,7 @@ def print_line(each: dict[str, Any], now: str) -> None:
     late = "  OVERDUE" if each["closed_at"] is None and each["deadline_at"] < now else ""
     again = f"  escalated {each['escalations']}x" if each["escalations"] else ""
     print(
-        f"{each['id']:>6}  {each['opened_at'][:16]}Z  {each['kind']:<13} {each['state']:<18}"
+        f"{each['id']:>6}  {_japan(each['opened_at'])[:16]}  {each['kind']:<13} {each['state']:<18}"
         f" {each['control_number']:<14} {each['school_code']}{late}{again}"
     )
 
@@ -19,7 +22,7 @@ def print_case(case: dict[str, Any], *, timeline: bool = False) -> None:
     print(f"Case {case['id']}: {case['kind']}, {case['state']}  {case['control_number']} ({case['serial']})")
     print(f"  {case['waits_for']['text']}")
     for each in case["commands"]:
-        times = " · ".join(f"{step['at'][11:19]} {step['text']}" for step in each["steps"])
+        times = " · ".join(f"{_japan(step['at'])[5:]} {step['text']}" for step in each["steps"])
         print(f"  {each['kind']}: {times}")
         for error in each["error"]:
             print(f"    error: {error}")
@@ -32,4 +35,9 @@ def print_case(case: dict[str, Any], *, timeline: bool = False) -> None:
     if timeline:
         for each in case["timeline"]:
             details = ", ".join(f"{name} {value}" for name, value in sorted(each["details"].items()))
-            print(f"  {each['at'][:19]}Z  {each['actor']:<22} {each['what']:<16} {details}")
+            print(f"  {_japan(each['at'])}  {each['actor']:<22} {each['what']:<16} {details}")
+
+
+def _japan(at: str) -> str:
+    """Return a moment as whoever calls the desk would say it."""
+    return datetime.fromisoformat(at).astimezone(JST).strftime("%Y-%m-%d %H:%M:%S")
