@@ -39,9 +39,31 @@ def make(session: Session, tables: Mapping[str, str], first: date, last: date) -
     return made
 
 
+def make_for_strays(session: Session, tables: Mapping[str, str]) -> list[str]:
+    """Make the parts, up to those that are made ahead, of months whose rows had to go to the default part."""
+    last = _month(_now(session).date(), AHEAD).date()
+    made = []
+    for table, key in tables.items():
+        months = session.execute(
+            text(
+                f"SELECT DISTINCT CAST(date_trunc('month', CAST({key} AS timestamp)) AS date) FROM {table}_default"
+                f" WHERE {key} < :end ORDER BY 1"
+            ),
+            {"end": _month(last, 1)},
+        ).scalars()
+        for month in list(months):
+            made += make(session, {table: key}, month, month)
+    return made
+
+
 def drop_old(session: Session, tables: Mapping[str, str], *, months: int) -> list[str]:
     """Drop what is of more than `months` months before this one; return the names of the parts that went."""
-    oldest = _month(_now(session).date(), -months)
+    return drop_before(session, tables, _month(_now(session).date(), -months).date())
+
+
+def drop_before(session: Session, tables: Mapping[str, str], day: date) -> list[str]:
+    """Drop what is of months before that of `day`; return the names of the parts that went."""
+    oldest = _month(day, 0)
     _stand_in_line(session)
     old = []
     for table, key in tables.items():

@@ -138,6 +138,20 @@ class NoticeSettings(_Section):
         return self
 
 
+class UsageSettings(_Section):
+    """How long what lines used is kept. Days are counted up to the end of a month: whole months go."""
+
+    daily_months: int = Field(default=60, ge=13, le=600)
+    """Whole months of daily figures, and of what corrections replaced, beside the present one."""
+    hourly_days: int = Field(default=90, ge=35, le=3650)
+    snapshot_days: int = Field(default=90, ge=70, le=3650)
+    """Readings of counters that run through a cycle: longer than a cycle and the one before."""
+    observation_days: int = Field(default=90, ge=7, le=3650)
+    """What carriers and tablets said of SIMs and radios."""
+    raw_days: int = Field(default=90, ge=7, le=3650)
+    """What carriers handed over, as it was; afterwards only that it came is known, as long as its figures are."""
+
+
 class Settings(BaseSettings):
     """The whole configuration; `TABANE_APPLE__APNS_URL` sets `apple.apns_url`, and so on."""
 
@@ -166,6 +180,7 @@ class Settings(BaseSettings):
     notices: NoticeSettings = NoticeSettings()
     throttle: ThrottleSettings = ThrottleSettings()
     oidc: OidcSettings = OidcSettings()
+    usage: UsageSettings = UsageSettings()
 
     @field_validator("database_url")
     @classmethod
