@@ -58,8 +58,10 @@ def enqueue(
     wanted = list(dict.fromkeys(device_ids))
     _may_ask(session, who, wish, len(wanted))
     scope = who.scope if isinstance(who, Principal) else Scope(all_schools=True)
-    targets = {target.device_id: target for target in _locked_targets(session, scope, wanted)}
-    live = _live_of(session, targets)
+    ours = _locked(session, scope, wanted)
+    # In this order: what ends between the two has left its mark on the target, and a switch is never seen as neither.
+    live = _live_of(session, ours)
+    targets = {target.device_id: target for target in _targets(session, ours)}
     checked: dict[Kind, dict[str, Any]] = {}
     outcomes = []
     placed: list[tuple[Target, Place]] = []
@@ -72,7 +74,7 @@ def enqueue(
         kind = decisions.resolve(wish, target)
         if kind not in checked:
             checked[kind] = dict(arguments) if isinstance(who, str) else check_arguments(kind, arguments)
-        decision = decisions.decide(kind, checked[kind], target, live.get(device_id, []))
+        decision = decisions.decide(kind, checked[kind], target, live.get((device_id, target.epoch), []))
         match decision:
             case Refuse(error):
                 outcomes.append(Outcome(device_id, target.serial, refusal=error))
@@ -115,8 +117,21 @@ def _unseen(who: Principal | str, wish: Kind | Wish) -> None:
         raise error
 
 
-def _locked_targets(session: Session, scope: Scope, device_ids: Sequence[int]) -> list[Target]:
-    """Read the tablets in scope and lock their ledger rows, so that wishes for one tablet stand in line."""
+def _locked(session: Session, scope: Scope, device_ids: Sequence[int]) -> list[int]:
+    """Lock the ledger rows of the tablets in scope, so that wishes for one tablet stand in line; return their ids.
+
+    A statement of its own: one that waits for a lock goes on reading other tables as they were before it waited.
+    """
+    statement = (
+        select(Device.id)
+        .where(col(Device.id).in_(device_ids), scope.covers(col(Device.school_id)))
+        .order_by(col(Device.id))
+        .with_for_update(key_share=True)
+    )
+    return [device_id for device_id in session.exec(statement) if device_id is not None]
+
+
+def _targets(session: Session, device_ids: Sequence[int]) -> list[Target]:
     statement = (
         sa_select(
             col(Device.id),
@@ -128,27 +143,24 @@ def _locked_targets(session: Session, scope: Scope, device_ids: Sequence[int]) -
             col(Enrollment.lost_mode),
         )
         .join(Enrollment, col(Enrollment.device_id) == Device.id)
-        .where(col(Device.id).in_(device_ids), scope.covers(col(Device.school_id)))
-        .order_by(col(Device.id))
-        .with_for_update(of=Device, key_share=True)
+        .where(col(Device.id).in_(device_ids))
     )
     return [Target(*row) for row in session.execute(statement)]
 
 
-def _live_of(session: Session, targets: Mapping[int, Target]) -> dict[int, list[Live]]:
-    """Return the live commands of each tablet in its present epoch, oldest first."""
+def _live_of(session: Session, device_ids: Sequence[int]) -> dict[tuple[int, int], list[Live]]:
+    """Return the live commands by tablet and epoch, oldest first."""
     statement = (
         select(Command)
-        .where(col(Command.device_id).in_(list(targets)), col(Command.state).in_(LIVE_STATES))
+        .where(col(Command.device_id).in_(device_ids), col(Command.state).in_(LIVE_STATES))
         .order_by(col(Command.id))
         .execution_options(populate_existing=True)
     )
-    live: dict[int, list[Live]] = {}
+    live: dict[tuple[int, int], list[Live]] = {}
     for command in session.exec(statement).all():
         assert command.id is not None
-        if command.epoch == targets[command.device_id].epoch:
-            each = Live(command.id, command.kind, command.state, command.dedupe_key)
-            live.setdefault(command.device_id, []).append(each)
+        each = Live(command.id, command.kind, command.state, command.dedupe_key)
+        live.setdefault((command.device_id, command.epoch), []).append(each)
     return live
 
 
