@@ -1,0 +1,1 @@
+"""What lines, pools, schools and the fleet will have used when their cycle ends; kept, so that it can be scored."""
