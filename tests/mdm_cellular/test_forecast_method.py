@@ -128,7 +128,7 @@ KNOWN = st.lists(st.builds(Known, st.floats(0, 100), st.integers(0, 10**12)), ma
 
 @given(KNOWN, KNOWN, st.lists(st.floats(0, 100), max_size=31), st.integers(0, 10**12), st.integers(0, 10**13))
 def test_the_figures_are_in_order_whatever_comes(current, last, coming, seen, used) -> None:
-    """No line, no day, no byte, odd days: the three figures are in order, not below what is used, and the same again."""
+    """No line, no day, no byte, odd days: the three figures are in order, not below what is used, and same again."""
     past, missing = Past(current, last), [Missing(1.0, seen)]
     for found, again in (
         [outlook.pool(used, past, missing, coming, lines=3, seed="x") for _ in range(2)],
