@@ -30,9 +30,11 @@ from sqlmodel import Field, SQLModel
 
 
 class UsageSource(StrEnum):
-    """Where a figure comes from; which one is shown: bill before interface before file before tablet."""
+    """Where a figure comes from; which one is shown: bill before interface before file before tablet, as they stand."""
 
     BILL = "bill"
+    HOURS = "hours"
+    """The interface's hours, added up to days of the billing time zone: exact where its own days are UTC's."""
     API = "api"
     CSV = "csv"
     DEVICE = "device"
@@ -88,6 +90,9 @@ class UsageDaily(SQLModel, table=True):
     raw_id: int | None = Field(default=None, sa_column=Column(BigInteger))
     """What it was last read from."""
     updated_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
+    """When the source said so; what it said before that does not replace it."""
+    superseded: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    """A better source has this line's day. The view `usage_shown` leaves these out, and everything reads that."""
 
 
 class UsageRevision(SQLModel, table=True):
