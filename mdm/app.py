@@ -26,6 +26,7 @@ from mdm.auditor import endpoints as auditor
 from mdm.auth.guards import refuse_unguarded
 from mdm.cellular import account_endpoints as carriers
 from mdm.cellular import endpoints as sims
+from mdm.cellular import finding_endpoints as sim_findings
 from mdm.cellular import import_endpoints as sim_files
 from mdm.cellular import plan_endpoints as plans
 from mdm.checks import endpoints as checks
@@ -74,6 +75,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     devices.router,
     checks.router,
     sim_files.router,
+    sim_findings.router,
     sims.router,
     carriers.router,
     plans.router,
