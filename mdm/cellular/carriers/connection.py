@@ -62,6 +62,31 @@ class Connection:
             self.token = sign_in()
         return self.token
 
+    def ask_signed_in(
+        self,
+        sign_in: Callable[[], Token],
+        headers_of: Callable[[Token], Mapping[str, str]],
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+    ) -> httpx2.Response:
+        """Ask within a session. One that the carrier has ended early (401) is replaced once; nothing was done in it."""
+        kept = self.token
+        session = self.session(sign_in)
+        try:
+            return self.ask(method, path, params=params, json=json, headers=headers_of(session))
+        except _NotSignedIn:
+            self.token = None
+            if session is not kept:
+                raise
+        return self.ask(method, path, params=params, json=json, headers=headers_of(self.session(sign_in)))
+
+
+class _NotSignedIn(Denied):
+    """A 401: of the two that are `Denied` the one that a new session may cure."""
+
 
 def checked(answer: httpx2.Response) -> httpx2.Response:
     """Return an answer that is a success, and raise what any other means."""
@@ -70,7 +95,9 @@ def checked(answer: httpx2.Response) -> httpx2.Response:
         return answer
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         raise Busy(f"asked to wait ({status})", _retry_after(answer.headers.get("Retry-After", "")))
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise _NotSignedIn(f"not let in ({status})")
+    if status == HTTPStatus.FORBIDDEN:
         raise Denied(f"not let in ({status})")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.is_redirect:
         raise Unreachable(f"a broken answer ({status})")

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
+from mdm.cellular.carriers import soracom
 from mdm.cellular.carriers.connection import Connection
-from mdm.cellular.carriers.values import Act, Capabilities, Page, Receipt, SimKey, SimRecord, Usage
+from mdm.cellular.carriers.values import Act, Capabilities, Page, Receipt, Refused, SimKey, SimRecord, Usage
+from mdm.cellular.models import CarrierKind
 
 
 class Carrier(Protocol):
@@ -34,3 +36,16 @@ class Carrier(Protocol):
     def act(self, connection: Connection, act: Act, *, idempotency_key: str) -> Receipt:
         """Ask for an act. `Unreachable` leaves open whether it was done: read the line before asking again."""
         ...
+
+
+def carrier_of(kind: CarrierKind) -> Carrier:
+    """Return the module that speaks this carrier's interface; `Refused` where the figures come in files."""
+    match kind:
+        case CarrierKind.SORACOM:
+            return soracom
+        case CarrierKind.CONTROL_CENTER | CarrierKind.ICMS:
+            raise Refused("this carrier's interface is not spoken yet")
+        case CarrierKind.CSV:
+            raise Refused("an account of files has no interface to ask")
+        case _:
+            assert_never(kind)
