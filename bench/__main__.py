@@ -16,6 +16,7 @@ QUICK: Final[dict[str, dict[str, Any]]] = {
     "ledger": {"tablets": 1000},
     "push": {"tablets": 600},
     "urgent": {"tablets": 1500, "orders": 20, "seconds": 5.0},
+    "cases": {"tablets": 1500, "cases": 20, "seconds": 5.0},
     "throttle": {"tablets": 3200, "schools": 8, "seconds": 10.0},
     "growth": {"small": 500, "large": 2000, "sample": 300},
     "manifests": {"tablets": 1000, "schools": 4, "classes": 20, "exceptions": 6, "rounds": 1},

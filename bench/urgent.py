@@ -13,27 +13,43 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
 from bench.house import House
 from bench.push import POLICY, ROLLOUT, populated, until
-from bench.seeding import make_fleet
+from bench.seeding import District, make_fleet
 from bench.tablets import Line, Tablets
 
 TABLETS = 15_000
 ORDERS = 200
 SECONDS = 60.0
+_OPERATORS = 8
 _GRACE_S = 30.0
 _NO_BUDGET = (
     "INSERT INTO safeguard_threshold (name, value, set_by, reason) SELECT name, 15000, 'host', 'a benchmark'"
-    " FROM unnest(ARRAY['b.operator.hour', 'b.fleet.hour']) AS name"
+    " FROM unnest(ARRAY['b.operator.hour', 'b.fleet.hour', 'acts.operator.hour', 'acts.fleet.hour']) AS name"
 )
 """More tablets are lost here than anybody may lock in an hour."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A house whose rollout to the whole fleet is under way."""
+
+    house: House
+    fleet: Tablets
+    district: District
+
+    def pushes_per_s(self, since: float, before: int) -> float:
+        """Return how fast pushes have flowed since a moment (seconds since the epoch) with so many."""
+        return round((self.fleet.pushes() - before) / (time.time() - since), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +63,28 @@ def measure(
     *, tablets: int = TABLETS, orders: int = ORDERS, seconds: float = SECONDS, seed: int | None = None
 ) -> dict[str, Any]:
     """Return both p99 with the medians and worst, and how much of the rollout went on meanwhile."""
+    chance, seed = chances(seed)
+    with rolling_out(tablets) as scene:
+        lost = chance.sample([tablet.serial for tablet in scene.district.tablets], orders)
+        before, began = scene.fleet.pushes(), time.time()
+        placed = _place(scene.house, lost, [chance.uniform(0, seconds) for _ in lost])
+        going_on = scene.pushes_per_s(began, before)
+        return _judged(scene.fleet, placed) | {"urgent_rollout_pushes_per_s": going_on, "urgent_seed": seed}
+
+
+def chances(seed: int | None) -> tuple[random.Random, int]:
+    """Return a source of chance and its seed, a fresh one where none is given, and say it."""
     seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     print(f"  seed {seed}", file=sys.stderr)
-    chance = random.Random(seed)  # noqa: S311 - which tablets are lost is no secret
+    return random.Random(seed), seed  # noqa: S311 - which tablets are lost is no secret
+
+
+@contextmanager
+def rolling_out(tablets: int) -> Iterator[Scene]:
+    """Have a house for a `with` block that brings one policy to so many tablets, within the limits of the settings.
+
+    It begins when pushes flow.
+    """
     district = make_fleet(tablets)
     with populated(district, Line()) as (house, fleet):
         with psycopg.connect(house.database_url, autocommit=True) as connection:
@@ -58,40 +93,49 @@ def measure(
         client.post("/api/v1/policies", {"documents": [POLICY]})
         client.post("/api/v1/rollouts", ROLLOUT)
         until(fleet.pushes, min(400, tablets // 4))
-        before = fleet.pushes()
-        lost = chance.sample([tablet.serial for tablet in district.tablets], orders)
-        began = time.time()
-        placed = _place(house, lost, [chance.uniform(0, seconds) for _ in lost])
-        going_on = (fleet.pushes() - before) / (time.time() - began)
-        return _judged(fleet, placed) | {"urgent_rollout_pushes_per_s": round(going_on, 1), "urgent_seed": seed}
+        yield Scene(house, fleet, district)
+
+
+def at_moments(moments: Sequence[float], act: Callable[[int], _T]) -> list[_T]:
+    """Call `act(place)` for each moment (seconds from now), as several operators would; return what they returned."""
+    began = time.time()
+
+    def one(place: int) -> _T:
+        threading.Event().wait(max(0.0, began + moments[place] - time.time()))
+        return act(place)
+
+    with ThreadPoolExecutor(_OPERATORS) as operators:
+        return list(operators.map(one, sorted(range(len(moments)), key=moments.__getitem__)))
+
+
+def locked(fleet: Tablets, serials: Sequence[str]) -> dict[str, float]:
+    """Wait until each has carried out lost mode and return when, by its own journal; RuntimeError if one has not."""
+    deadline = time.monotonic() + _GRACE_S
+    while fleet.count("EnableLostMode") < len(serials) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    executed = {each.serial: each.at for each in fleet.executed("EnableLostMode")}
+    missing = [serial for serial in serials if serial not in executed]
+    if missing:
+        raise RuntimeError(f"{len(missing)} of {len(serials)} lost tablets were not locked in {_GRACE_S:.0f} s")
+    return executed
 
 
 def _place(house: House, serials: Sequence[str], moments: Sequence[float]) -> list[_Order]:
-    """Call the API for each tablet at its moment (seconds from now), as several operators would; return the orders."""
+    """Call the API for each tablet at its moment (seconds from now); return the orders."""
     client = house.client()
     ids = {each["serial"]: each["id"] for each in client.each("/api/v1/devices")}
-    began = time.time()
 
-    def one(serial: str, moment: float) -> _Order:
-        threading.Event().wait(max(0.0, began + moment - time.time()))
+    def one(place: int) -> _Order:
         called = time.time()
         body = {"kind": "lock", "arguments": {"message": "Please return to the school"}}
-        client.post(f"/api/v1/devices/{ids[serial]}/commands", body, once=True)
-        return _Order(serial, called, time.time())
+        client.post(f"/api/v1/devices/{ids[serials[place]]}/commands", body, once=True)
+        return _Order(serials[place], called, time.time())
 
-    with ThreadPoolExecutor(8) as operators:
-        in_turn = sorted(zip(serials, moments, strict=True), key=lambda each: each[1])
-        return list(operators.map(lambda each: one(*each), in_turn))
+    return at_moments(moments, one)
 
 
 def _judged(fleet: Tablets, placed: Sequence[_Order]) -> dict[str, Any]:
-    deadline = time.monotonic() + _GRACE_S
-    while fleet.count("EnableLostMode") < len(placed) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    executed = {each.serial: each.at for each in fleet.executed("EnableLostMode")}
-    missing = [order.serial for order in placed if order.serial not in executed]
-    if missing:
-        raise RuntimeError(f"{len(missing)} of {len(placed)} lost tablets were not locked in {_GRACE_S:.0f} s")
+    executed = locked(fleet, [order.serial for order in placed])
     pushes: defaultdict[str, list[float]] = defaultdict(list)
     for push in fleet.pushed():
         pushes[push.serial].append(push.at)
@@ -102,11 +146,11 @@ def _judged(fleet: Tablets, placed: Sequence[_Order]) -> dict[str, Any]:
     for executed_s, sent_s, accepted_s in stages[:5]:
         print(f"  accepted {accepted_s:.2f} s, sent {sent_s:.2f} s, executed {executed_s:.2f} s", file=sys.stderr)
     return {
-        "urgent_p99_s": _percentile(sent, 0.99),
-        "urgent_executed_p99_s": _percentile(done, 0.99),
-        **_spread("urgent", sent),
-        **_spread("urgent_executed", done),
-        **_spread("urgent_accepted", accepted),
+        "urgent_p99_s": percentile(sent, 0.99),
+        "urgent_executed_p99_s": percentile(done, 0.99),
+        **spread("urgent", sent),
+        **spread("urgent_executed", done),
+        **spread("urgent_accepted", accepted),
     }
 
 
@@ -115,11 +159,12 @@ def _first(pushes: Sequence[float], called: float, executed: float) -> float:
     return min([at for at in pushes if at >= called] + [executed])
 
 
-def _spread(name: str, seconds: Sequence[float]) -> Mapping[str, float]:
-    return {f"{name}_p50_s": _percentile(seconds, 0.5), f"{name}_max_s": round(max(seconds), 3)}
+def spread(name: str, seconds: Sequence[float]) -> Mapping[str, float]:
+    """Return median and worst under names that begin with `name`."""
+    return {f"{name}_p50_s": percentile(seconds, 0.5), f"{name}_max_s": round(max(seconds), 3)}
 
 
-def _percentile(values: Sequence[float], share: float) -> float:
+def percentile(values: Sequence[float], share: float) -> float:
     """Return the smallest value that is not below `share` of all."""
     ordered = sorted(values)
     return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
