@@ -40,7 +40,10 @@ from tests.signer import Signer
 
 T = TypeVar("T")
 PASSWORD = "an invented password 7"
-_COLUMNS = ("control_number", "serial", "platform", "model", "imei", "iccid", "school_code", "school_name", "state")
+_COLUMNS = (
+    *("control_number", "serial", "platform", "model", "imei", "iccid", "school_code", "school_name", "state"),
+    *("user_id", "name"),
+)
 
 
 class Late(AssertionError):
@@ -161,14 +164,17 @@ class District:
         self.import_ledger(code, devices, state=state)
         return devices
 
-    def import_ledger(self, code: str, devices: list[Device], *, state: str = "issued") -> dict[str, Any]:
-        """Import the ledger lines of these tablets."""
+    def import_ledger(
+        self, code: str, devices: list[Device], *, state: str = "issued", holder: str = ""
+    ) -> dict[str, Any]:
+        """Import the ledger lines of these tablets; `holder` is the user id of whoever has them."""
         text = io.StringIO()
         writer = csv.writer(text)
         writer.writerow(_COLUMNS)
         for each in devices:
             fixed = (f"T-{each.serial}", each.serial, "apple", "iPad", each.imei, each.iccid)
-            writer.writerow((*fixed, code, f"Invented school {code}", state))
+            person = (holder, "架空 太郎") if holder else ("", "")
+            writer.writerow((*fixed, code, f"Invented school {code}", state, *person))
         headers = {"Content-Type": "text/csv"}
         report = self.first.ask("POST", "/ledger/imports", content=text.getvalue().encode(), headers=headers)
         assert report["errors"] == 0, report
