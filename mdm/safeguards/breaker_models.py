@@ -1,4 +1,4 @@
-"""The tables of the breaker and of the notices that it sends."""
+"""The tables of the breaker and of the notices that it and others send."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -66,3 +66,15 @@ class Notice(SQLModel, table=True):
     lease_token: UUID | None = Field(default=None, sa_column=Column(Uuid))
     error: str = Field(default="", sa_column=Column(String(200), nullable=False))
     """Why the last attempt failed, by kind."""
+
+
+class NoticeMatter(SQLModel, table=True):
+    """A matter of which whoever is on duty was told: it is found again by each round of a job, and told once."""
+
+    __tablename__ = "notice_matter"
+
+    matter: str = Field(sa_column=Column(String(120), primary_key=True))
+    """A stable name without anything personal."""
+    told_at: datetime | None = Field(
+        default=None, sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now())
+    )
