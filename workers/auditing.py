@@ -12,6 +12,7 @@ from mdm import db
 from mdm.audit import chain, checkpoints, inspection
 from mdm.audit.checkpoints import Checkpoint
 from mdm.audit.inspection import Verdict
+from mdm.safeguards import notices
 from mdm.settings import get_settings
 
 _log = structlog.get_logger(__name__)
@@ -30,6 +31,8 @@ def look() -> tuple[Verdict, Checkpoint | None]:
     if not verdict.intact:
         counts = [f"{finding.fault} at {finding.place or '?'}" for finding in verdict.findings]
         _log.error("audit_trail_broken", count=verdict.faults, detail=", ".join(counts))
+        with db.transaction() as session:
+            _page(session, verdict)
     elif signed is not None:
         checkpoints.ship(signed)
     return verdict, signed
@@ -45,3 +48,11 @@ def _signed(session: Session, verdict: Verdict) -> Checkpoint | None:
     checkpoint = checkpoints.sign(verdict.last, verdict.head, key)
     checkpoints.add(session, checkpoint, walked_to=verdict.walked_to)
     return checkpoint
+
+
+def _page(session: Session, verdict: Verdict) -> None:
+    """Page once for each thing that is wrong; it is found again every five minutes."""
+    matters = [f"audit:{each.fault.value}:{each.place}:{each.event_id}" for each in verdict.findings]
+    if new := notices.not_yet_told(session, matters):
+        details = {"faults": verdict.faults, "findings": [each.removeprefix("audit:") for each in new]}
+        notices.page(session, "audit.broken", "The audit trail does not hold: somebody has changed it", details)

@@ -20,6 +20,8 @@ def tend() -> Counter[str]:
             outcome = deadlines.tend(session, case_id)
         if outcome is not None:
             done[outcome] += 1
+    with db.transaction() as session:
+        done["told"] += deadlines.tell(session)
     if done.total():
         _log.info("cases_tended", counts=dict(done))
     return done

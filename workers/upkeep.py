@@ -15,6 +15,7 @@ from mdm.cellular import bindings
 from mdm.errors import MdmError
 from mdm.operators import ceremonies
 from profiles import exceptions
+from workers import endings
 
 _log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ STEPS: Final[dict[str, Callable[[Session], int]]] = {
     "requests": idempotency.forget_old,
     "exceptions": exceptions.expire,
     "sims": bindings.follow_ledger,
+    "endings": endings.tell,
 }
 """Each in a transaction of its own. A replaced identity is revoked where its successor is first used, not here."""
 

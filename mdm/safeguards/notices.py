@@ -1,6 +1,6 @@
 """Notices to whoever is on duty: written with what they tell of, claimed, settled. Sends nothing itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -46,6 +46,24 @@ def page(session: Session, what: str, subject: str, details: Mapping[str, Any] |
     session.add(Notice(what=what[:64], subject=subject[:200], details=dict(details or {})))
     session.flush()
     jobs.ring(session, Job.NOTIFY)
+
+
+def not_yet_told(session: Session, matters: Iterable[str]) -> list[str]:
+    """Return, in order, those matters of which nobody was told before, and count them as told from now on.
+
+    A matter is a stable name such as `case.overdue:12`. For what a job finds again each time: write one page for all
+    that is new, in the same transaction. A page each could hold up the breaker's.
+    """
+    wanted = list(dict.fromkeys(matters))
+    if not wanted:
+        return []
+    statement = text(
+        # In one order, so that two who note the same do not wait in a circle.
+        "INSERT INTO notice_matter (matter) SELECT matter FROM unnest(CAST(:matters AS text[])) AS matter"
+        " ORDER BY matter ON CONFLICT DO NOTHING RETURNING matter"
+    )
+    new = set(session.scalars(statement, {"matters": wanted}))
+    return [each for each in wanted if each in new]
 
 
 def claim(session: Session, ways: Sequence[Way], *, limit: int = 20) -> list[Claimed]:

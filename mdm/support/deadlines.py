@@ -3,6 +3,7 @@
 One case to a transaction: nobody at the desk waits for the job, and it waits for nobody.
 """
 
+from collections import defaultdict
 from typing import Final
 
 from sqlalchemy import text
@@ -11,14 +12,17 @@ from sqlmodel import Session, col, select
 from mdm import clock
 from mdm.audit import chain
 from mdm.devices.models import EnrollmentStatus
+from mdm.safeguards import notices
 from mdm.support import acts, asking, cases, locations, timeline
 from mdm.support.cases import JOB, id_of
-from mdm.support.kinds import LOSS, Purpose
+from mdm.support.kinds import LOSS, CaseKind, Purpose
 from mdm.support.models import Case
 from mdm.support.progress import Progress
 from mdm.support.states import State
 
 _AT_ONCE: Final = 500
+_NAMED: Final = 20
+"""Cases of a kind that a page lists by number."""
 _LATE_ANSWERS: Final = """
 SELECT DISTINCT s.id FROM support_case s JOIN command c ON c.device_id = s.device_id
 WHERE c.kind = 'locate' AND c.result IS NOT NULL AND c.created_at >= s.opened_at
@@ -84,6 +88,25 @@ def _escalate(session: Session, case: Case) -> None:
     details = {"since": overdue_since.isoformat(), "times": case.escalations, "state": State(case.state).value}
     timeline.note(session, JOB, id_of(case), "overdue", details)
     chain.record(session, JOB, "case.overdue", f"case:{case.id}", {"times": case.escalations})
+
+
+def tell(session: Session) -> int:
+    """Page once for each open case whose time has run out, one page for all that are new; return how many."""
+    late = session.exec(
+        select(Case.id, Case.kind)
+        .where(col(Case.closed_at).is_(None), col(Case.escalations) > 0)
+        .order_by(col(Case.id))
+    ).all()
+    kinds = {f"case.overdue:{case_id}": (case_id, kind) for case_id, kind in late}
+    new = [kinds[matter] for matter in notices.not_yet_told(session, kinds)]
+    if not new:
+        return 0
+    numbers: defaultdict[str, list[int | None]] = defaultdict(list)
+    for case_id, kind in new:
+        numbers[CaseKind(kind).value].append(case_id)
+    details = {kind: {"count": len(each), "cases": each[:_NAMED]} for kind, each in sorted(numbers.items())}
+    notices.page(session, "case.overdue", "Cases of the support desk have run out of time", details)
+    return len(new)
 
 
 def _forget(session: Session, case: Case) -> None:

@@ -84,6 +84,25 @@ def test_rewritten_with_fresh_digests(faults, write, tamper, rechain, hand, expe
     assert Fault.CONTRADICTED in whole or hand == _ONE_MORE
 
 
+def test_whoever_is_on_duty_is_called_once(session, evidence, write, tamper):
+    """What is found anew every five minutes is told once; what is found besides is told as well."""
+    write(4)
+    tamper("UPDATE audit_event SET actor = 'operator:other' WHERE id = 2")
+    for _ in range(3):
+        auditing.look()
+    told = session.execute(text("SELECT what, details FROM notice ORDER BY id")).all()
+    assert [each.what for each in told] == ["audit.broken"]
+    assert told[0].details["faults"] == len(told[0].details["findings"]) > 0
+    session.rollback()
+    tamper("UPDATE audit_event SET actor = 'operator:other' WHERE id = 4")
+    for _ in range(3):
+        auditing.look()
+    session.rollback()
+    later = session.execute(text("SELECT details -> 'findings' FROM notice ORDER BY id")).scalars().all()
+    assert len(later) == 2
+    assert not set(later[0]) & set(later[1])
+
+
 def test_newest_removed(faults, write, tamper):
     """Cutting off the newest events shows at the next look, before any checkpoint has seen them."""
     write(2)

@@ -83,6 +83,10 @@ def test_no_approval_at_all(district, people, tamper, state, table):
     with db.engine().connect() as connection:
         recorded = connection.exec_driver_sql("SELECT subject FROM audit_event WHERE action = 'command.finding'")
         assert [row[0] for row in recorded] == [f"command:{FORGED}"]
+        paged = connection.exec_driver_sql("SELECT what, details FROM notice").all()
+        assert [tuple(each) for each in paged] == [
+            ("audit.commands", {"faults": {"no_approval": 1}, "commands": [FORGED]})
+        ]
 
 
 @pytest.mark.parametrize(

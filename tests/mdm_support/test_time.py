@@ -37,6 +37,24 @@ def test_a_case_whose_time_runs_out_is_escalated_again_and_again(hana, sign_in, 
     assert [each["action"] for each in boss.get("/audit")["items"]].count("case.overdue") == 2
 
 
+def test_whoever_is_on_duty_is_called_once_for_each_case_whose_time_has_run_out(hana, sql):
+    """One page for all that are new, by kind and number: nobody's name, user id or tablet, and none a second time."""
+    lost, late = hana.open(serial="SERIALA"), hana.open("returned_late", serial="SERIALB", due_on="2026-04-01")
+    hana.open("broken", serial="SERIALPLAIN")
+    overdue = "UPDATE support_case SET deadline_at = now() - interval '1 minute' WHERE kind = ANY(:kinds)"
+    sql(overdue, kinds=["lost", "returned_late"])
+    assert worker.tend()["told"] == 2
+    sql(overdue, kinds=["lost", "broken"])
+    assert worker.tend()["told"] == 1
+    assert worker.tend().total() == 0
+    one = {"lost": {"count": 1, "cases": [lost["id"]]}, "returned_late": {"count": 1, "cases": [late["id"]]}}
+    paged = sql("SELECT what, details FROM notice ORDER BY id")
+    assert [tuple(each) for each in paged] == [
+        ("case.overdue", one),
+        ("case.overdue", {"broken": {"count": 1, "cases": [late["id"] + 1]}}),
+    ]
+
+
 def test_what_the_tablet_says_moves_the_case_by_itself(hana, says):
     """Locked, found, free: the list follows, and the case of a free tablet closes without anybody."""
     case = hana.open(serial="SERIALA")
