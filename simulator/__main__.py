@@ -1,4 +1,4 @@
-"""`tabane-sim`: pretended iPads and a pretended push service against any door, and the invented certificates for it."""
+"""`tabane-sim`: pretended iPads and a push service against any door, its invented certificates, and a pager."""
 
 import argparse
 import asyncio
@@ -10,8 +10,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TextIO
 
+import uvicorn
 import uvloop
 
+from simulator.clouds.pager import Pager, line_of
 from simulator.clouds.pki import PushPki, make_push_pki, topic_of
 from simulator.control import control
 from simulator.tablets.behaviour import Behaviour
@@ -59,11 +61,15 @@ def read_pki(folder: Path) -> PushPki:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("tabane-sim", description=__doc__)
-    parser.set_defaults(act=lambda _options: parser.error("name a command: run or pki"))
+    parser.set_defaults(act=lambda _options: parser.error("name a command: run, pki or pager"))
     commands = parser.add_subparsers()
     pki = commands.add_parser("pki", help="make the invented push certificate and the push service's certificates")
     pki.add_argument("--out", type=Path, required=True)
     pki.set_defaults(act=_pki)
+    pager = commands.add_parser("pager", help="take the house's pages and print a line for each")
+    pager.add_argument("--port", type=int, required=True, help="loopback port; any path is taken")
+    pager.add_argument("--secret-file", type=Path, required=True, help="what the house signs its pages with")
+    pager.set_defaults(act=_pager)
     run = commands.add_parser("run", help="run tablets and the push service until SIGTERM or Ctrl-C")
     run.add_argument("--pki", type=Path, required=True, help="folder that `tabane-sim pki` wrote")
     run.add_argument("--apns-port", type=int, default=0)
@@ -88,6 +94,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _pki(options: argparse.Namespace) -> None:
     print(write_pki(options.out).topic)
+
+
+def _pager(options: argparse.Namespace) -> None:
+    receiver = Pager(options.secret_file.read_bytes().strip(), tell=lambda page: print(line_of(page), flush=True))
+    uvicorn.run(receiver, host="127.0.0.1", port=options.port, log_level="warning", lifespan="off")
 
 
 def _run(options: argparse.Namespace) -> None:

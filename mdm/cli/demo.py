@@ -19,6 +19,7 @@ import httpx2
 import typer
 
 from mdm.cli.client import Client
+from mdm.cli.demo_pager import DemoPager
 from mdm.cli.progress import bar
 from mdm.devices import sample
 from mdm.devices.ledger_columns import Column
@@ -48,9 +49,10 @@ class Demo:
         self._push_port = free_port()
         self._control_port = free_port()
         self._pki = folder / "push-pki"
+        self._pager = DemoPager(folder)
 
     def settings(self) -> dict[str, str]:
-        """Return the settings that point the house at the simulated push service, and nowhere else."""
+        """Return the settings that point the house at the simulated push service and pager, and nowhere else."""
         if not (self._pki / "push-bundle.pem").exists():
             command = [sys.executable, "-m", "simulator", "pki", "--out", str(self._pki)]
             made = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
@@ -58,7 +60,7 @@ class Demo:
                 raise Misconfigured(
                     f"the demo's certificates could not be made: {made.stderr.strip().splitlines()[-1:]}"
                 )
-        return {
+        return self._pager.settings() | {
             "TABANE_APPLE__PUSH_CERTIFICATE": str(self._pki / "push-bundle.pem"),
             "TABANE_APPLE__APNS_URL": f"https://127.0.0.1:{self._push_port}",
             "TABANE_APPLE__APNS_CA_FILE": str(self._pki / "authority.pem"),
@@ -68,6 +70,7 @@ class Demo:
 
     def begin(self, url: str, token: str, supervisor: Supervisor, greet: Callable[[], None]) -> None:
         """Do the main job in a thread of its own, while the supervisor watches the parts; `greet` when it is done."""
+        supervisor.ask(self._pager.part())
         threading.Thread(target=self._run, args=(url, token, supervisor, greet), daemon=True).start()
 
     def _run(self, url: str, token: str, supervisor: Supervisor, greet: Callable[[], None]) -> None:
@@ -86,7 +89,8 @@ class Demo:
         if self._exit_when_done:
             supervisor.stopping.set()
         else:
-            print("running until Ctrl-C", flush=True)
+            print("running until Ctrl-C; pages to whoever is on duty are shown here", flush=True)
+            self._pager.show(supervisor.stopping)
 
     def _simulate(self, tablets: list[dict[str, str]], supervisor: Supervisor) -> Callable[[], dict[str, Any]]:
         """Have the simulator started with these tablets; return how to ask it what they are doing."""

@@ -32,12 +32,16 @@ class Page:
 
 
 class Pager:
-    """The receiver, as an ASGI app. `failing` answers 503 so many times; `journal` is the witness of what came."""
+    """The receiver, as an ASGI app. `failing` answers 503 so many times; `journal` is the witness of what came.
 
-    def __init__(self, secret: bytes) -> None:
+    `tell` is called with each line of the journal.
+    """
+
+    def __init__(self, secret: bytes, *, tell: Callable[[Page], None] | None = None) -> None:
         self.journal: list[Page] = []
         self.failing = 0
         self._secret = secret
+        self._tell = tell
 
     @property
     def received(self) -> dict[str, dict[str, Any]]:
@@ -81,7 +85,10 @@ class Pager:
         else:
             status = HTTPStatus.NO_CONTENT
         found = document if isinstance(document, dict) else {}
-        self.journal.append(Page(time.time(), str(found.get("id", "")), int(status), signed, found))
+        page = Page(time.time(), str(found.get("id", "")), int(status), signed, found)
+        self.journal.append(page)
+        if self._tell is not None:
+            self._tell(page)
         return status
 
     def _is_signed(self, given: str, body: bytes) -> bool:
@@ -91,3 +98,11 @@ class Pager:
             return False
         expected = hmac.new(self._secret, moment.encode() + b"." + body, hashlib.sha256).hexdigest()
         return hmac.compare_digest(expected, signature)
+
+
+def line_of(page: Page) -> str:
+    """Return a line for people about one page, taken or refused."""
+    if page.status != HTTPStatus.NO_CONTENT:
+        return f"page refused with {page.status}" + ("" if page.signed else ": it is not signed with our secret")
+    told = json.dumps(page.document["details"], ensure_ascii=False)
+    return f"page {page.document['what']}: {page.document['subject']} {told}"

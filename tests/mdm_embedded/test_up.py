@@ -1,5 +1,6 @@
 """`tabane up` as a user sees it: a real process, its output, its exit code, and what is left of it."""
 
+import json
 import os
 import re
 import signal
@@ -283,3 +284,15 @@ def test_demo_does_the_main_job(environment: None, folder: Path) -> None:
     assert "operators http://127.0.0.1:" in ran.stdout.split("4/4 installed")[1]
     assert "sign in as admin" in ran.stdout.split("4/4 installed")[1]
     assert ran.stderr == ""
+
+
+@pytest.mark.timeout(300)
+def test_demo_shows_who_would_be_called(environment: None, folder: Path, tmp_path: Path) -> None:
+    """Somebody presses the red button: the page arrives at the pretended pager, signed, and is shown."""
+    with up(folder, "--demo", "--tablets", "1") as house:
+        house.until("running until Ctrl-C", 200)
+        kept = json.loads((tmp_path / "credentials.json").read_text())
+        headers = {"Authorization": f"Bearer {kept['token']}"}
+        httpx2.post(f"{kept['url']}/api/v1/safeguards/freeze", headers=headers).raise_for_status()
+        house.until(r'page breaker\.open: Wipes are frozen.*"by hand"')
+        assert house.end() == 0
