@@ -5,6 +5,7 @@ GET /_control/lines · GET /_control/bytes?first=&last= (the witness: true bytes
 PATCH /_control/script · PATCH /_control/lines/{iccid} (as if somebody had done it at the carrier's desk).
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
@@ -87,6 +88,8 @@ class CarrierCloud:
         try:
             too_fast = self._too_fast()
             mishap = None if too_fast else self.script.mishap_for(path)
+            if self.script.latency_s:
+                await asyncio.sleep(self.script.latency_s)
             status = await self._answer(Mishap.BUSY if too_fast else mishap, scope, receive, send)
         finally:
             self._in_flight -= 1
@@ -180,3 +183,14 @@ def page_of(request: Request, name: str, *, most: int, default: int, least: int 
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise HTTPException(400, f"{name} is not right")
     return int(text)
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """Read a JSON object; 400 where there is none."""
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise HTTPException(400, "the body is no JSON object")
+    return body

@@ -43,6 +43,7 @@ class Script:
     in_flight: int | None = None
     """More at a time are answered with 429."""
     retry_after_s: int = 1
+    latency_s: float = 0
     token_s: float | None = None
     """Sessions end after this, whatever was agreed."""
     status_takes_s: float = 0

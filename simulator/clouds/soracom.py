@@ -4,8 +4,6 @@ After soracom/soracom-cli `generators/assets/soracom-api.en.yaml` and users.sora
 No server code here, and nothing that ever spoke to the real one.
 """
 
-import csv
-import io
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,22 +15,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from simulator.clouds.carrier import CarrierCloud, page_of
+from simulator.clouds.carrier import CarrierCloud, body_of, page_of
 from simulator.clouds.carrier_script import Script
-from simulator.clouds.lines import Bytes, Clock, Line, Lines, days_between
+from simulator.clouds.lines import Clock, Line, Lines
+from simulator.clouds.soracom_csv import csv_of
 
 _SPEEDS: Final = ("s1.minimum", "s1.slow", "s1.standard", "s1.fast", "s1.4xfast", "s1.8xfast", "u1.standard", "u1.slow")
 _STATUS: Final = {"activate": "active", "deactivate": "inactive", "suspend": "suspended", "set_to_standby": "standby"}
-_COLUMNS: Final = (
-    "imsi",
-    "date",
-    "type",
-    "uploadByteSizeTotal",
-    "uploadPacketCountTotal",
-    "downloadByteSizeTotal",
-    "downloadPacketCountTotal",
-    "name",
-)
 _LONGEST_TOKEN_S: Final = 172_800
 _OLDEST: Final = timedelta(days=549)
 
@@ -104,7 +93,7 @@ class SoracomCloud(CarrierCloud):
         return checked
 
     async def _auth(self, request: Request) -> Response:
-        body = await _object(request)
+        body = await body_of(request)
         if (body.get("authKeyId"), body.get("authKey")) != self._keys:
             return JSONResponse({"code": "AUM0001", "message": "Authentication failed."}, 401)
         seconds = body.get("tokenTimeoutSeconds", 86400)
@@ -136,7 +125,7 @@ class SoracomCloud(CarrierCloud):
 
     async def _act(self, request: Request) -> Response:
         line, verb = self._known(request.path_params["sim_id"]), request.path_params["verb"]
-        body = await _object(request) if await request.body() else {}
+        body = await body_of(request) if await request.body() else {}
         if line.words["status"] == "terminated":
             raise HTTPException(400, "the SIM is terminated")
         if verb in _STATUS:
@@ -156,7 +145,7 @@ class SoracomCloud(CarrierCloud):
         return JSONResponse(self._described(line))
 
     async def _order_export(self, request: Request) -> Response:
-        body = await _object(request)
+        body = await body_of(request)
         now = self.lines.clock()
         start, end = body.get("from"), body.get("to")
         if request.path_params["operator"] != self.operator_id:
@@ -190,21 +179,7 @@ class SoracomCloud(CarrierCloud):
             return Response("<Error><Code>AccessDenied</Code></Error>", 403, media_type="application/xml")
         if "x-soracom-token" in request.headers:
             raise HTTPException(400, "a token was shown to the store of files")
-        return Response(self._csv(export), media_type="text/csv")
-
-    def _csv(self, export: _Export) -> bytes:
-        text = io.StringIO(newline="")
-        rows = csv.writer(text)
-        rows.writerow(_COLUMNS)
-        for day in days_between(export.first, export.last):
-            for line in self.lines.all:
-                self.lines.settle(line)
-                shown = self.lines.shown(line, day)
-                if shown.total:
-                    for row in _rows(line, day, shown):
-                        rows.writerows([row, row] if self.lines.doubled(line, day) else [row])
-        rows.writerow(["", f"{export.last:%Y%m%d}", "s1.standard", 0, 0, 0, 0, ""])
-        return b"\xef\xbb\xbf" + text.getvalue().encode()
+        return Response(csv_of(self.lines, export.first, export.last), media_type="text/csv")
 
     def _known(self, sim: str) -> Line:
         line = self._by_id.get(sim)
@@ -240,26 +215,3 @@ class SoracomCloud(CarrierCloud):
 def sim_id(line: Line) -> str:
     """Return what the carrier calls a line."""
     return f"89{line.iccid[-12:]}{line.index:06}"
-
-
-def _rows(line: Line, day: date, shown: Bytes) -> list[list[Any]]:
-    """Return a line's day: some have run in two speed classes, and have a row for each."""
-    parts = {line.words["speed"]: shown}
-    if line.index % 5 == 0 and line.words["speed"] != "s1.fast":
-        fast = Bytes(shown.up // 3, shown.down // 3)
-        parts = {"s1.fast": fast, line.words["speed"]: Bytes(shown.up - fast.up, shown.down - fast.down)}
-    return [
-        [line.imsi, f"{day:%Y%m%d}", kind, part.up, part.up // 900, part.down, part.down // 1200, ""]
-        for kind, part in parts.items()
-        if part.total
-    ]
-
-
-async def _object(request: Request) -> dict[str, Any]:
-    try:
-        body = await request.json()
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise HTTPException(400, "the body is no JSON object")
-    return body

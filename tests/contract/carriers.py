@@ -14,9 +14,14 @@ from mdm.cellular.carriers.values import SimRecord, Usage
 from mdm.cellular.models import CarrierKind
 from simulator.clouds.carrier import CarrierCloud
 from simulator.clouds.carrier_script import Script
+from simulator.clouds.control_center import ControlCenterCloud
+from simulator.clouds.icms import GROUPS, TENANT, IcmsCloud
 from simulator.clouds.lines import invented_numbers
 from simulator.clouds.soracom import SoracomCloud
 from tests.serving import serving
+
+MANY = 230
+"""Several pages, for carriers that take a hundred or fifty at a time."""
 
 
 class Clock:
@@ -52,6 +57,17 @@ KINDS = {
         {"authKeyId": "keyId-invented", "authKey": "secret-invented"},
         usage_tz="UTC",
     ),
+    CarrierKind.CONTROL_CENTER: Kind(
+        lambda numbers, **more: ControlCenterCloud(numbers, username="invented", api_key="key-invented", **more),
+        "/rws/api/v1",
+        {"username": "invented", "api_key": "key-invented"},
+    ),
+    CarrierKind.ICMS: Kind(
+        lambda numbers, **more: IcmsCloud(numbers, api_key="key-invented", api_secret="secret-invented", **more),
+        "/icms-esim/v2",
+        {"api_key": "key-invented", "api_secret": "secret-invented"},
+        {"tenant_id": TENANT, "sim_groups": list(GROUPS)},
+    ),
 }
 
 
@@ -70,7 +86,8 @@ class Line:
     def connection(self, **changes: Any) -> Connection:
         """Return a new connection, as a worker makes one."""
         how = KINDS[self.kind]
-        settings = {"secret": how.secret, "options": how.options} | changes
+        options = how.options | ({"keystone_url": f"{self.url}/keystone"} if "tenant_id" in how.options else {})
+        settings = {"secret": how.secret, "options": options} | changes
         self.clients.append(httpx2.Client(base_url=self.url + how.path, timeout=10, follow_redirects=False))
         return Connection(
             http=self.clients[-1],

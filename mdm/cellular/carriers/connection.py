@@ -62,6 +62,15 @@ class Connection:
             self.token = sign_in()
         return self.token
 
+    def may_show_secrets_to(self, url: str) -> bool:
+        """Whether an address that is not below the account's may be asked: https, or where the account itself is."""
+        try:
+            place = httpx2.URL(url)
+        except httpx2.InvalidURL:
+            return False
+        own = self.http.base_url
+        return place.scheme == "https" or (place.scheme, place.host, place.port) == (own.scheme, own.host, own.port)
+
     def ask_signed_in(
         self,
         sign_in: Callable[[], Token],

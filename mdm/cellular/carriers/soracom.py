@@ -10,23 +10,21 @@ The export names lines by IMSI: figures of additional subscriptions, which have 
 of the inventory. Its finest documented dates are days, and those are UTC: from 09:00 to 09:00 in Japan.
 """
 
-import time
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-import httpx2
 from pydantic import TypeAdapter
 
-from mdm.cellular.carriers.connection import Connection, Token
-from mdm.cellular.carriers.reading import Wire, from_ms, option, read, secret
-from mdm.cellular.carriers.soracom_export import usage_of
+from mdm.cellular.carriers.connection import Connection
+from mdm.cellular.carriers.reading import Wire, from_ms, read
+from mdm.cellular.carriers.soracom_calls import ask
+from mdm.cellular.carriers.soracom_usage import usage
 from mdm.cellular.carriers.values import (
     Act,
     By,
     Capabilities,
-    Denied,
     Figures,
     Limits,
     Page,
@@ -34,17 +32,12 @@ from mdm.cellular.carriers.values import (
     Refused,
     SimKey,
     SimRecord,
-    Unclear,
-    Usage,
 )
 from mdm.cellular.models import ActionKind, SimStatus
 
-_TOKEN_S: Final = 3600
+__all__ = ["act", "capabilities", "sim", "sims", "usage"]
+
 _PAGE: Final = 100
-_DAYS_AN_EXPORT: Final = 3
-"""15,000 lines give 15,000 rows a day: what is held at once stays small."""
-_WAIT_S: Final = 5.0
-_LONGEST_WAIT_S: Final = 900.0
 _STATUS: Final = {
     "shipped": SimStatus.STOCK,
     "ready": SimStatus.STOCK,
@@ -61,12 +54,6 @@ _VERBS: Final = {
     ActionKind.LOCK_IMEI: "set_imei_lock",
     ActionKind.UNLOCK_IMEI: "unset_imei_lock",
 }
-
-
-class _Auth(Wire):
-    api_key: str
-    token: str
-    operator_id: str
 
 
 class _Subscriber(Wire):
@@ -104,20 +91,8 @@ class _Sim(Wire):
     last_modified_time: int | None = None
 
 
-class _Export(Wire):
-    exported_file_id: str
-
-
-class _ExportStatus(Wire):
-    status: str
-    url: str | None = None
-
-
-_AUTH: Final = TypeAdapter(_Auth)
 _SIM: Final = TypeAdapter(_Sim)
 _SIMS: Final = TypeAdapter(list[_Sim])
-_EXPORT: Final = TypeAdapter(_Export)
-_EXPORT_STATUS: Final = TypeAdapter(_ExportStatus)
 
 
 def capabilities() -> Capabilities:
@@ -141,7 +116,7 @@ def sims(
     params: dict[str, Any] = {"limit": _PAGE}
     if cursor:
         params["last_evaluated_key"] = cursor["key"]
-    answer = _ask(connection, "GET", "/sims", params=params)
+    answer = ask(connection, "GET", "/sims", params=params)
     following = answer.headers.get("x-soracom-next-key", "")
     items = tuple(_record(sim) for sim in read(_SIMS, answer))
     return Page(items, {"key": following} if following else None, (answer.content,))
@@ -149,30 +124,7 @@ def sims(
 
 def sim(connection: Connection, key: SimKey) -> SimRecord:
     """Return one line."""
-    return _record(read(_SIM, _ask(connection, "GET", f"/sims/{_sim_id(connection, key)}")))
-
-
-def usage(connection: Connection, *, first: date, last: date, cursor: Mapping[str, Any] | None) -> Page[Usage]:
-    """Return a few days of all lines at a time: an export is ordered, waited for, and fetched."""
-    today = datetime.now(UTC).date()
-    start = date.fromisoformat(cursor["from"]) if cursor else first
-    end = min(start + timedelta(days=_DAYS_AN_EXPORT - 1), last, today)
-    if end < start:
-        return Page(())
-    if not cursor or "file" not in cursor:
-        ordered = {"from": start.isoformat(), "to": end.isoformat(), "file": _order(connection, start, end)}
-        return Page((), ordered | {"tries": cursor.get("tries", 0) if cursor else 0}, wait_s=_WAIT_S)
-    end = date.fromisoformat(cursor["to"])
-    try:
-        body = _exported(connection, str(cursor["file"]))
-    except (Refused, _Failed):  # gone by now, or never made: order it again, less and less eagerly
-        tries = int(cursor.get("tries", 0)) + 1
-        return Page((), {"from": start.isoformat(), "tries": tries}, wait_s=min(_WAIT_S * 2**tries, _LONGEST_WAIT_S))
-    if body is None:
-        return Page((), cursor, wait_s=_WAIT_S)
-    following = end + timedelta(days=1)
-    more = {"from": following.isoformat()} if following <= min(last, today) else None
-    return Page(usage_of(body, start, end), more, (body,))
+    return _record(read(_SIM, ask(connection, "GET", f"/sims/{_sim_id(connection, key)}")))
 
 
 def act(connection: Connection, act: Act, *, idempotency_key: str) -> Receipt:  # noqa: ARG001 - it knows none
@@ -185,73 +137,8 @@ def act(connection: Connection, act: Act, *, idempotency_key: str) -> Receipt:  
         body = {"speedClass": act.value}
     elif act.kind is ActionKind.LOCK_IMEI:
         body = {"imei": act.value} if act.value else {}
-    _ask(connection, "POST", f"/sims/{_sim_id(connection, act.key)}/{verb}", json=body)
+    ask(connection, "POST", f"/sims/{_sim_id(connection, act.key)}/{verb}", json=body)
     return Receipt()
-
-
-def _ask(
-    connection: Connection, method: str, path: str, *, params: Mapping[str, Any] | None = None, json: Any = None
-) -> httpx2.Response:
-    return connection.ask_signed_in(lambda: _sign_in(connection), _headers, method, path, params=params, json=json)
-
-
-def _sign_in(connection: Connection) -> Token:
-    key_id, key = secret(connection.secret, "authKeyId", "authKey")
-    asked_at = time.monotonic()
-    body = {"authKeyId": key_id, "authKey": key, "tokenTimeoutSeconds": _TOKEN_S}
-    found = read(_AUTH, connection.ask("POST", "/auth", json=body))
-    return Token({"key": found.api_key, "token": found.token, "operator": found.operator_id}, asked_at + _TOKEN_S)
-
-
-def _headers(token: Token) -> Mapping[str, str]:
-    return {"X-Soracom-API-Key": token.value["key"], "X-Soracom-Token": token.value["token"]}
-
-
-def _order(connection: Connection, start: date, end: date) -> str:
-    """Order an export of whole UTC days and return its id."""
-    operator = option(connection.options, "operator_id") or _operator(connection)
-    first = datetime(start.year, start.month, start.day, tzinfo=UTC)
-    last = datetime(end.year, end.month, end.day, tzinfo=UTC)  # its whole day is counted, whichever moment is named
-    body = {"from": int(first.timestamp()), "to": int(last.timestamp()), "period": "day"}
-    path = f"/stats/air/operators/{quote(operator, safe='')}/export"
-    return read(_EXPORT, _ask(connection, "POST", path, params={"export_mode": "async"}, json=body)).exported_file_id
-
-
-def _operator(connection: Connection) -> str:
-    return connection.session(lambda: _sign_in(connection)).value["operator"]
-
-
-class _Failed(Exception):
-    """An export that will not come."""
-
-
-def _exported(connection: Connection, file: str) -> bytes | None:
-    """Fetch an ordered export, or None while it is being made."""
-    found = read(_EXPORT_STATUS, _ask(connection, "GET", f"/files/exported/{quote(file, safe='')}"))
-    match found.status:
-        case "processing":
-            return None
-        case "failed":
-            raise _Failed
-        case "exported" if found.url:
-            return _download(connection, found.url)
-        case _:
-            raise Unclear("an export in a state that is not documented")
-
-
-def _download(connection: Connection, url: str) -> bytes:
-    """Fetch an export from where the carrier has put it: another host, which gets nothing of the session."""
-    try:
-        place = httpx2.URL(url)
-    except httpx2.InvalidURL:
-        raise Unclear("an export at an impossible address") from None
-    own = connection.http.base_url
-    if place.scheme != "https" and (place.scheme, place.host, place.port) != (own.scheme, own.host, own.port):
-        raise Unclear("an export at an address without protection")
-    try:
-        return connection.ask("GET", url).content
-    except Denied:  # its address is good for a while only; that says nothing about the account
-        raise _Failed from None
 
 
 def _sim_id(connection: Connection, key: SimKey) -> str:
@@ -259,7 +146,7 @@ def _sim_id(connection: Connection, key: SimKey) -> str:
     if key.by is By.CARRIER_ID:
         return quote(key.value, safe="")
     field = {By.ICCID: "iccid", By.IMSI: "imsi", By.MSISDN: "msisdn"}[key.by]
-    found = read(_SIMS, _ask(connection, "GET", "/query/sims", params={field: key.value, "limit": 10}))
+    found = read(_SIMS, ask(connection, "GET", "/query/sims", params={field: key.value, "limit": 10}))
     ids = {sim.sim_id for sim in found if _is(_record(sim), key)}
     if len(ids) != 1:
         raise Refused(f"{len(ids)} lines of that name")

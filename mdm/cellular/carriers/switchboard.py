@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Protocol, assert_never
 
-from mdm.cellular.carriers import soracom
+from mdm.cellular.carriers import control_center, icms, soracom
 from mdm.cellular.carriers.connection import Connection
 from mdm.cellular.carriers.values import Act, Capabilities, Page, Receipt, Refused, SimKey, SimRecord, Usage
 from mdm.cellular.models import CarrierKind
@@ -43,8 +43,10 @@ def carrier_of(kind: CarrierKind) -> Carrier:
     match kind:
         case CarrierKind.SORACOM:
             return soracom
-        case CarrierKind.CONTROL_CENTER | CarrierKind.ICMS:
-            raise Refused("this carrier's interface is not spoken yet")
+        case CarrierKind.CONTROL_CENTER:
+            return control_center
+        case CarrierKind.ICMS:
+            return icms
         case CarrierKind.CSV:
             raise Refused("an account of files has no interface to ask")
         case _:
