@@ -29,6 +29,7 @@ from mdm.cellular import endpoints as sims
 from mdm.cellular import finding_endpoints as sim_findings
 from mdm.cellular import import_endpoints as sim_files
 from mdm.cellular import plan_endpoints as plans
+from mdm.cellular.forecast import endpoints as forecasts
 from mdm.checks import endpoints as checks
 from mdm.commands import attempts, freeze_endpoints
 from mdm.commands import endpoints as commands
@@ -79,6 +80,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     sims.router,
     carriers.router,
     plans.router,
+    forecasts.router,
     enrollment.router,
     profiles.router,
     commands.router,

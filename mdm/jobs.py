@@ -43,6 +43,8 @@ class Job(StrEnum):
     """Send the pages that wait."""
     CHECKS = "checks"
     """Start whereabouts checks whose day has come, take check-ins as evidence, escalate what is not verified."""
+    WATCH_USAGE = "watch_usage"
+    """Forecast the ends of cycles once a day, and say what past forecasts came to."""
 
 
 QUEUES: dict[Job, str] = {
@@ -59,6 +61,7 @@ QUEUES: dict[Job, str] = {
     Job.AUDIT_COMMANDS: "sweep",
     Job.CHECKS: "sweep",
     Job.NOTIFY: "sweep",
+    Job.WATCH_USAGE: "sweep",
 }
 URGENT_QUEUE = "urgent"
 

@@ -20,7 +20,7 @@ from mdm import db
 from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from profiles import drift, targets
-from workers import auditing, auditor, cases, checks, dispatch, history, notices, rollouts, sweep, upkeep
+from workers import auditing, auditor, cases, checks, dispatch, history, notices, rollouts, sweep, upkeep, usage_watch
 from workers.configuration import LoggedTask, base
 from workers.schedule import SCHEDULE
 
@@ -128,6 +128,12 @@ def notify() -> None:
 def run_checks() -> None:
     """Bring whereabouts checks forward."""
     checks.bring_forward()
+
+
+@app.task(name=Job.WATCH_USAGE.value, shared=False)  # type: ignore[untyped-decorator]
+def watch_usage() -> None:
+    """Forecast the ends of cycles, once a day."""
+    usage_watch.look()
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]

@@ -29,5 +29,6 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "commands": _every(60, Job.AUDIT_COMMANDS),
     "all_commands": _every(3600, Job.AUDIT_COMMANDS, whole=True),
     "checks": _every(120, Job.CHECKS),
+    "usage_watch": _every(300, Job.WATCH_USAGE),
 }
 """Beat's entries."""

@@ -34,6 +34,7 @@ ROOMS = (
     Room("mdm.cli.rollout", "rollout"),
     Room("mdm.cli.limits", "limits"),
     Room("mdm.cli.sims", "sims"),
+    Room("mdm.cli.usage", "usage"),
     Room("mdm.cli.ring", "ring"),
     Room("mdm.cli.calendar", "calendar"),
     Room("mdm.cli.check", "check"),

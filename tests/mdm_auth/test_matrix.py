@@ -84,6 +84,8 @@ DISTRICT = {
     "addPool",
     "movePoolMembers",
     "buyPoolExtra",
+    "scoreForecasts",
+    "backtestForecasts",
 }
 """What holds for every school: it also takes a scope of all schools, and is refused to whoever is confined to one."""
 

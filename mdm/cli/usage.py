@@ -1,0 +1,8 @@
+"""`tabane usage`: what lines use and will use, and from when on that is acted on."""
+
+import typer
+
+from mdm.cli import usage_forecast
+
+app = typer.Typer(no_args_is_help=True, help="Data usage.")
+app.add_typer(usage_forecast.app)
