@@ -25,7 +25,15 @@ from mdm.cellular.models.usage import (
     UsageSnapshot,
     UsageSource,
 )
-from mdm.cellular.models.watch import FindingState, ForecastSnapshot, SimFinding, ThresholdEvent, ThresholdRule, Watched
+from mdm.cellular.models.watch import (
+    FindingState,
+    ForecastSnapshot,
+    SimFinding,
+    SimRound,
+    ThresholdEvent,
+    ThresholdRule,
+    Watched,
+)
 
 __all__ = [
     "LIVE_ACTIONS",
@@ -52,6 +60,7 @@ __all__ = [
     "SimBinding",
     "SimFinding",
     "SimObservation",
+    "SimRound",
     "SimStatus",
     "ThresholdEvent",
     "ThresholdRule",

@@ -158,3 +158,18 @@ class ForecastSnapshot(SQLModel, table=True):
     p90: int = Field(sa_column=Column(BigInteger, nullable=False))
     actual_bytes: int | None = Field(default=None, sa_column=Column(BigInteger))
     """What it came to, once the cycle was over."""
+
+
+class SimRound(SQLModel, table=True):
+    """A regular look at all SIMs: how far it has read, when it last ended, and what has come in since."""
+
+    __tablename__ = "sim_round"
+
+    name: str = Field(sa_column=Column(String(32), primary_key=True))
+    through: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """What came in up to then has been read."""
+    news_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    """When something last came in that calls for another round."""
+    finished_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    counts: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSONB, nullable=False, server_default="{}"))
+    """What the last one found."""
