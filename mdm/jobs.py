@@ -41,6 +41,8 @@ class Job(StrEnum):
     """Hold what left of class A against its approvals: what moved lately, or all that ever left (`whole`)."""
     NOTIFY = "notify"
     """Send the pages that wait."""
+    RECONCILE = "reconcile"
+    """Read what tablets say of their SIMs, compare ledger, carriers and tablets, ask for old inventories anew."""
     CHECKS = "checks"
     """Start whereabouts checks whose day has come, take check-ins as evidence, escalate what is not verified."""
     WATCH_USAGE = "watch_usage"
@@ -60,6 +62,7 @@ QUEUES: dict[Job, str] = {
     Job.AUDIT: "sweep",
     Job.AUDIT_COMMANDS: "sweep",
     Job.CHECKS: "sweep",
+    Job.RECONCILE: "sweep",
     Job.NOTIFY: "sweep",
     Job.WATCH_USAGE: "sweep",
 }

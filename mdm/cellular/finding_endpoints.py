@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.api import Page, Paging, page_of
 from mdm.auth import Action, Principal, may
-from mdm.cellular import finding_views, findings
+from mdm.cellular import finding_views, findings, mending
 from mdm.cellular.finding_views import Filters
 from mdm.cellular.findings import Kind, Severity
 from mdm.cellular.models import FindingState
@@ -51,6 +51,14 @@ class CloseFinding(BaseModel):
 
     reason: str = Field(min_length=1, max_length=400, description="Why. No names.", examples=["known: a test SIM"])
     quiet_days: int = Field(default=7, ge=0, le=365, description="For how long the same thing is not raised again.")
+
+
+class FixFinding(BaseModel):
+    """A person's word that the ledger is to be mended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=400, description="Why; kept with the bindings. No names.")
 
 
 def filters_of(
@@ -99,3 +107,14 @@ def close_finding(
     reason = body.reason.strip()
     findings.close(session, principal.actor, finding_id, reason=reason, quiet_days=body.quiet_days)
     return FindingOut.model_validate(finding_views.one(session, principal.scope, finding_id))
+
+
+@router.post("/{finding_id}/fix", operation_id="fixSimFinding", summary="Mend the ledger as a finding says")
+def fix_finding(
+    finding_id: int,
+    body: FixFinding,
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.MANAGE_SIMS))],
+) -> FindingOut:
+    """Exchange a swapped pair, or bind a SIM where it is in fact, and close the finding. 409 where neither would do."""
+    return FindingOut.model_validate(mending.fix(session, principal, finding_id, reason=body.reason))

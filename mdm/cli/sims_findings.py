@@ -77,6 +77,22 @@ def close(
         print(_row(finding))
 
 
+@app.command()
+def fix(
+    which: _Which,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the bindings. No names.")],
+    as_json: _Json = False,
+) -> None:
+    """Mend the ledger as the finding says: exchange a swapped pair, or bind a SIM where it is in fact."""
+    with connected() as api:
+        finding = api.post(f"{_PATH}/{which}/fix", {"reason": reason})
+    if as_json:
+        show_json(finding)
+    else:
+        print(f"{_row(finding)}: {finding['close_reason']}")
+
+
 def _row(finding: dict[str, Any]) -> str:
     tablets = " and ".join(each for each in (finding["control_number"], finding["other_control_number"]) if each)
     where = tablets or (finding["school_code"] or "-")
