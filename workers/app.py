@@ -20,11 +20,20 @@ from mdm import db
 from mdm.devices.models import Lane
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from profiles import drift, targets
-<<<<<<< HEAD
-from workers import auditing, auditor, cases, checks, dispatch, history, notices, rollouts, sweep, upkeep, usage_watch
-=======
-from workers import auditing, auditor, cases, checks, dispatch, history, notices, reconciling, rollouts, sweep, upkeep
->>>>>>> 1935781 (Compare ledger, carriers and tablets for every SIM, and mend the ledger in one step)
+from workers import (
+    auditing,
+    auditor,
+    cases,
+    checks,
+    dispatch,
+    history,
+    notices,
+    reconciling,
+    rollouts,
+    sweep,
+    upkeep,
+    usage_watch,
+)
 from workers.configuration import LoggedTask, base
 from workers.schedule import SCHEDULE
 
@@ -134,17 +143,16 @@ def run_checks() -> None:
     checks.bring_forward()
 
 
-<<<<<<< HEAD
 @app.task(name=Job.WATCH_USAGE.value, shared=False)  # type: ignore[untyped-decorator]
 def watch_usage() -> None:
     """Forecast the ends of cycles, once a day."""
     usage_watch.look()
-=======
+
+
 @app.task(name=Job.RECONCILE.value, shared=False)  # type: ignore[untyped-decorator]
 def reconcile_sims() -> None:
     """Compare what ledger, carriers and tablets say of SIMs."""
     reconciling.reconcile()
->>>>>>> 1935781 (Compare ledger, carriers and tablets for every SIM, and mend the ledger in one step)
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]

@@ -29,10 +29,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "commands": _every(60, Job.AUDIT_COMMANDS),
     "all_commands": _every(3600, Job.AUDIT_COMMANDS, whole=True),
     "checks": _every(120, Job.CHECKS),
-<<<<<<< HEAD
     "usage_watch": _every(300, Job.WATCH_USAGE),
-=======
     "reconcile": _every(120, Job.RECONCILE),
->>>>>>> 1935781 (Compare ledger, carriers and tablets for every SIM, and mend the ledger in one step)
 }
 """Beat's entries."""
