@@ -63,6 +63,8 @@ class Lines:
         self.script = script
         self.clock = clock
         self.utc_offset = utc_offset
+        self.used_until: datetime | None = None
+        """Nobody uses anything after this; so that a witness stands still while it is compared."""
         self.all = [self._line(index, *pair, words, seed) for index, pair in enumerate(numbers)]
         self.by_iccid = {line.iccid: line for line in self.all}
         self._carrying = carrying
@@ -90,18 +92,22 @@ class Lines:
     def true(self, line: Line, day: date) -> Bytes:
         """Return what a line used on a day, or until now if that is today: the witness."""
         start = self.start_of(day)
-        seconds = self._seconds(line, start, min(start + timedelta(days=1), self.clock()))
+        now = min(self.clock(), self.used_until or self.clock())
+        seconds = self._seconds(line, start, min(start + timedelta(days=1), now))
         if not seconds:
             return Bytes()
         full = _full(self._seed, line.index, day)
         return Bytes(full.up * seconds // _DAY_S, full.down * seconds // _DAY_S)
 
     def shown(self, line: Line, day: date) -> Bytes:
-        """Return what the carrier shows of it: nothing or a guess while its figures are not yet settled."""
-        true = self.true(line, day)
+        """Return what the carrier shows of it now."""
         age = self.clock() - (self.start_of(day) + timedelta(days=1))
-        if age.total_seconds() >= self.script.settles_after_s:
-            return true
+        settled = age.total_seconds() >= self.script.settles_after_s
+        return self.true(line, day) if settled else self.unsettled(line, day)
+
+    def unsettled(self, line: Line, day: date) -> Bytes:
+        """Return what the carrier shows before a day's figures are settled: for some nothing or a guess."""
+        true = self.true(line, day)
         lot = _lot(self._seed, line.index, day, b"settling")
         if lot < self.script.late:
             return Bytes()
