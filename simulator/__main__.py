@@ -1,4 +1,4 @@
-"""`tabane-sim`: pretended iPads and a push service against any door, its invented certificates, and a pager."""
+"""`tabane-sim`: pretended iPads and a push service against any door, its invented certificates, a pager, carriers."""
 
 import argparse
 import asyncio
@@ -13,6 +13,7 @@ from typing import TextIO
 import uvicorn
 import uvloop
 
+from simulator import carriers
 from simulator.clouds.pager import Pager, line_of
 from simulator.clouds.pki import PushPki, make_push_pki, topic_of
 from simulator.control import control
@@ -61,7 +62,7 @@ def read_pki(folder: Path) -> PushPki:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("tabane-sim", description=__doc__)
-    parser.set_defaults(act=lambda _options: parser.error("name a command: run, pki or pager"))
+    parser.set_defaults(act=lambda _options: parser.error("name a command: run, pki, pager or carriers"))
     commands = parser.add_subparsers()
     pki = commands.add_parser("pki", help="make the invented push certificate and the push service's certificates")
     pki.add_argument("--out", type=Path, required=True)
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     pager.add_argument("--port", type=int, required=True, help="loopback port; any path is taken")
     pager.add_argument("--secret-file", type=Path, required=True, help="what the house signs its pages with")
     pager.set_defaults(act=_pager)
+    carriers.add_to(commands)
     run = commands.add_parser("run", help="run tablets and the push service until SIGTERM or Ctrl-C")
     run.add_argument("--pki", type=Path, required=True, help="folder that `tabane-sim pki` wrote")
     run.add_argument("--apns-port", type=int, default=0)
