@@ -33,7 +33,7 @@ def measure(*, tablets: int = TABLETS, rounds: int = ROUNDS) -> dict[str, float]
     """Return both ratios with the figures behind them."""
     content = "".join(sample.lines(tablets)).encode()
     cells = [tuple(row[column] for column in Column) for row in sample.rows(tablets)]
-    with tempfile.TemporaryDirectory() as folder, _database(Path(folder)) as url, psycopg.connect(url) as connection:
+    with tempfile.TemporaryDirectory() as folder, database(Path(folder)) as url, psycopg.connect(url) as connection:
         first, second, bare = [], [], []
         for _ in range(rounds):
             _empty(connection)
@@ -81,7 +81,7 @@ def _empty(connection: psycopg.Connection) -> None:
 
 
 @contextmanager
-def _database(folder: Path) -> Iterator[str]:
+def database(folder: Path) -> Iterator[str]:
     """Start a database of its own, durable like a real one, with the newest schema; settings point at it."""
     folder.chmod(0o711)
     key_file = folder / "secret.key"

@@ -155,7 +155,8 @@ def _agrees(session, sims, model, *, closed):
     ):
         for source, sim_id, on, total in session.execute(text(statement)):
             held[source, numbers[sim_id], (on - FIRST).days] += total
-    assert dict(held) == model
+    # Nothing, told of a closed cycle, makes no adjustment.
+    assert {key: total for key, total in held.items() if total} == {key: value for key, value in model.items() if value}
     if closed:
         assert session.execute(
             text("SELECT bytes_total FROM usage_cycle WHERE sim_id = :sim AND cycle_start = :start"),

@@ -6,12 +6,13 @@ nothing: the poller keeps its cursor in the same transaction.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 import structlog
 from sqlmodel import Session
 
 from mdm import clock
-from mdm.cellular.carriers.values import CycleToDate, Usage, UsageDay, UsageHour
+from mdm.cellular.carriers.values import Usage, UsageDay, UsageHour
 from mdm.cellular.models import CarrierAccount, UsageSource
 from mdm.cellular.usage import bounds, counters, hours, ledger, raw
 from mdm.cellular.usage.counters import Reading
@@ -21,7 +22,8 @@ from mdm.cellular.usage.lines import Lines
 from mdm.cellular.usage.stage import Told
 
 _log = structlog.get_logger(__name__)
-_SESSIONS = 2**31
+_SESSIONS: Final = 2**31
+_MOST_OFFSET: Final = 14 * 60
 
 
 def take(
@@ -34,68 +36,77 @@ def take(
     source: UsageSource = UsageSource.API,
 ) -> Recorded:
     """Record what was read from `payloads`, which the carrier answered at `as_of`. The same again changes nothing."""
-    days, by_hour, readings = [], [], []
-    lines, told_hours = Lines(session, account.id or 0), False
-    unknown = refused = 0
-    checks = _Bounds()
+    sorted_out = _Sorted(Lines(session, account.id or 0))
     for each in usage:
-        told_hours = told_hours or isinstance(each, UsageHour)
-        if not checks.hold(each):
-            refused += 1
-        elif (sim_id := lines.id_of(each.key)) is None:
-            unknown += 1
-        elif isinstance(each, UsageDay):
-            days.append(
-                Told(sim_id, each.day, each.total, each.up, each.down, each.roaming, each.sessions, each.utc_offset)
-            )
-        elif isinstance(each, UsageHour):
-            by_hour.append(ToldHour(sim_id, each.start, each.total, each.up, each.down))
-        else:
-            readings.append(Reading(sim_id, each.taken_at, each.cycle_start, each.total, each.sessions, each.final))
+        sorted_out.add(each)
     # An account with hours has two sources of days, and the ledger looks for that where answers are noted.
-    noted = UsageSource.HOURS if told_hours and source is UsageSource.API else source
+    noted = UsageSource.HOURS if sorted_out.hours and source is UsageSource.API else source
     raw_id = None
     for payload in payloads:
         raw_id = raw.keep(session, account.id or 0, noted, payload, received_at=as_of)
     telling = Telling(source, as_of, raw_id)
-    done = Recorded(unknown=unknown, refused=refused)
-    if days:
-        done += ledger.record(session, account, telling, days)
-    if by_hour:
-        done += hours.record(session, account, telling, by_hour)
-    if readings:
-        done += counters.record(session, account, telling, readings)
-    if refused:
-        _log.warning("usage_refused", account=account.name, count=refused)
+    done = Recorded(unknown=sorted_out.unknown, refused=sorted_out.refused)
+    if sorted_out.days:
+        done += ledger.record(session, account, telling, sorted_out.days)
+    if sorted_out.hours:
+        done += hours.record(session, account, telling, sorted_out.hours)
+    if sorted_out.readings:
+        done += counters.record(session, account, telling, sorted_out.readings)
+    if done.refused:
+        _log.warning("usage_refused", account=account.name, count=done.refused)
     return done
 
 
-class _Bounds:
-    """Knows which days are kept, once for all figures of an answer."""
+class _Sorted:
+    """Figures by their kind, of lines that are known, without those that cannot be."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Lines) -> None:
         now = clock.now()
-        self._days = bounds.days_kept(now)
-        self._hours = bounds.hours_kept(now)
-        self._readings = bounds.readings_kept(now)
+        self._id_of = lines.id_of
+        self._days_kept = bounds.days_kept(now)
+        self._hours_kept = bounds.hours_kept(now)
+        self._readings_kept = bounds.readings_kept(now)
+        self.days: list[Told] = []
+        self.hours: list[ToldHour] = []
+        self.readings: list[Reading] = []
+        self.unknown = self.refused = 0
 
-    def hold(self, each: Usage) -> bool:
-        """Say whether a figure can be."""
+    def add(self, each: Usage) -> None:
+        """Take one figure, or count it as left out."""
+        if not self._can_be(each):
+            self.refused += 1
+        elif (sim_id := self._id_of(each.key)) is None:
+            self.unknown += 1
+        elif isinstance(each, UsageDay):
+            self.days.append(
+                Told(sim_id, each.day, each.total, each.up, each.down, each.roaming, each.sessions, each.utc_offset)
+            )
+        elif isinstance(each, UsageHour):
+            self.hours.append(ToldHour(sim_id, each.start, each.total, each.up, each.down))
+        else:
+            self.readings.append(
+                Reading(sim_id, each.taken_at, each.cycle_start, each.total, each.sessions, each.final)
+            )
+
+    def _can_be(self, each: Usage) -> bool:
         if isinstance(each, UsageDay):
-            fits = self._days[0] <= each.day <= self._days[1] and each.total <= bounds.DAY_BYTES
-            parts = (each.total, each.up, each.down, each.roaming)
-            return fits and abs(each.utc_offset) <= 14 * 60 and all(_can_be(part) for part in parts) and _few(each)
+            first, last = self._days_kept
+            most = bounds.DAY_BYTES
+            return (
+                first <= each.day <= last
+                and 0 <= each.total <= most
+                and (each.up is None or 0 <= each.up <= most)
+                and (each.down is None or 0 <= each.down <= most)
+                and (each.roaming is None or 0 <= each.roaming <= most)
+                and (each.sessions is None or 0 <= each.sessions < _SESSIONS)
+                and -_MOST_OFFSET <= each.utc_offset <= _MOST_OFFSET
+            )
         if isinstance(each, UsageHour):
+            since, until = self._hours_kept
             whole = not (each.start.minute or each.start.second or each.start.microsecond)
-            fits = self._hours[0] <= each.start <= self._hours[1] and each.total <= bounds.HOUR_BYTES
-            return fits and whole and all(_can_be(part) for part in (each.total, each.up, each.down))
-        fits = self._readings[0] <= each.taken_at <= self._readings[1]
-        return fits and 0 <= each.total <= bounds.CYCLE_BYTES and _few(each)
-
-
-def _can_be(part: int | None) -> bool:
-    return part is None or 0 <= part <= bounds.DAY_BYTES
-
-
-def _few(each: UsageDay | CycleToDate) -> bool:
-    return each.sessions is None or 0 <= each.sessions < _SESSIONS
+            parts = (each.total, each.up, each.down)
+            fits = all(part is None or 0 <= part <= bounds.HOUR_BYTES for part in parts)
+            return fits and whole and since <= each.start <= until
+        since, until = self._readings_kept
+        few = each.sessions is None or 0 <= each.sessions < _SESSIONS
+        return few and since <= each.taken_at <= until and 0 <= each.total <= bounds.CYCLE_BYTES

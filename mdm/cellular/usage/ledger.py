@@ -116,19 +116,20 @@ _RECORD: Final = """
 WITH told AS (
     SELECT DISTINCT ON (day, sim_id) * FROM usage_told ORDER BY day, sim_id, n DESC
 ), held AS (
-    SELECT t.sim_id, t.day, y.cycle_start, t.total, t.utc_offset,
+    SELECT t.sim_id, t.day, y.cycle_start, t.total, t.utc_offset, d.revision, d.raw_id, d.bytes_total,
         coalesce(t.up, CASE WHEN t.total = d.bytes_total THEN d.bytes_up END) AS up,
         coalesce(t.down, CASE WHEN t.total = d.bytes_total THEN d.bytes_down END) AS down,
         coalesce(t.roaming, CASE WHEN t.total = d.bytes_total THEN d.bytes_roaming END) AS roaming,
         coalesce(t.sessions, CASE WHEN t.total = d.bytes_total THEN d.sessions END) AS sessions,
-        d.revision, d.raw_id, d.bytes_total, d.bytes_up, d.bytes_down, d.bytes_roaming, d.sessions AS had_sessions,
-        d.utc_offset AS had_offset, coalesce(d.updated_at > :as_of, false) AS outdated, k.sim_id IS NOT NULL AS closed
+        d.bytes_up, d.bytes_down, d.bytes_roaming, d.sessions AS had_sessions, d.utc_offset AS had_offset,
+        coalesce(d.updated_at > :as_of, false) AS outdated, k.sim_id IS NOT NULL AS closed
     FROM told t JOIN usage_day y ON y.day = t.day
     LEFT JOIN usage_cycle k ON k.sim_id = t.sim_id AND k.cycle_start = y.cycle_start AND k.closed_at IS NOT NULL
     LEFT JOIN usage_daily d ON d.usage_date = t.day AND d.sim_id = t.sim_id AND d.source = :source
         AND d.usage_date BETWEEN :first AND :last
 ), judged AS MATERIALIZED (
-    SELECT *, NOT closed AND revision IS NULL AS fresh, NOT closed AND revision IS NOT NULL AND NOT outdated
+    SELECT sim_id, day, cycle_start, total, utc_offset, up, down, roaming, sessions, revision, raw_id, bytes_total,
+        outdated, closed, NOT closed AND revision IS NULL AS fresh, NOT closed AND revision IS NOT NULL AND NOT outdated
         AND (total, up, down, roaming, sessions, utc_offset)
         IS DISTINCT FROM (bytes_total, bytes_up, bytes_down, bytes_roaming, had_sessions, had_offset) AS differs
     FROM held

@@ -37,7 +37,7 @@ SELECT u.sim_id, :start, :end, :account, s.plan_id, (
     (CAST(:best AS text[]))[u.best], u.total, now()
 FROM (
     SELECT t.sim_id, coalesce(sum(d.bytes_total), 0) AS total,
-        min(array_position(CAST(:best AS text[]), CAST(d.source AS text))) AS best
+        min(CASE d.source WHEN 'bill' THEN 1 WHEN 'hours' THEN 2 WHEN 'api' THEN 3 WHEN 'csv' THEN 4 ELSE 5 END) AS best
     FROM usage_touched t LEFT JOIN usage_daily d ON d.sim_id = t.sim_id AND d.usage_date >= :start
         AND d.usage_date < :end AND NOT d.superseded
     WHERE t.cycle_start = :start GROUP BY t.sim_id

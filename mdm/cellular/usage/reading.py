@@ -1,0 +1,76 @@
+"""What was used, as it is shown: of a pool in a span of days, of the lines that used most, of one line day by day.
+
+Reads the view `usage_shown` and nothing below it, so which source counts is decided in one place. Bounds are days.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from mdm.cellular.models import UsageSource
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsed:
+    """One line's day as it is shown."""
+
+    day: date
+    total: int
+    source: UsageSource
+    utc_offset: int
+    """540 is a day in Japan, 0 one from 09:00 to 09:00."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineUsed:
+    """What one line used in a span of days."""
+
+    sim_id: int
+    total: int
+
+
+def of_pool(session: Session, pool_id: int, first: date, last: date, *, tz: str = "Asia/Tokyo") -> int:
+    """Return what a pool's lines used on days on which they were in it, from the first day to the last."""
+    total: int = session.execute(text(_OF_POOL), {"pool": pool_id, "first": first, "last": last, "tz": tz}).scalar_one()
+    return total
+
+
+def most(session: Session, first: date, last: date, *, limit: int) -> list[LineUsed]:
+    """Return the lines that used most, from the first day to the last, most first."""
+    rows = session.execute(text(_MOST), {"first": first, "last": last, "limit": limit})
+    return [LineUsed(row.sim_id, row.total) for row in rows]
+
+
+def of_line(session: Session, sim_id: int, first: date, last: date) -> list[DayUsed]:
+    """Return one line's days, from the first to the last."""
+    rows = session.execute(text(_OF_LINE), {"sim": sim_id, "first": first, "last": last})
+    return [DayUsed(row.usage_date, row.bytes_total, UsageSource(row.source), row.utc_offset) for row in rows]
+
+
+# Most lines are in a pool throughout: to compare each of their days with two dates takes longer than to add them up.
+_OF_POOL: Final = """
+WITH member AS MATERIALIZED (
+    SELECT sim_id, greatest(CAST(valid_from AT TIME ZONE :tz AS date), :first) AS since,
+        least(CAST(valid_to AT TIME ZONE :tz AS date), CAST(:last AS date) + 1) AS until
+    FROM pool_membership WHERE pool_id = :pool
+)
+SELECT CAST(coalesce(sum(total), 0) AS bigint) FROM (
+    SELECT sum(u.bytes_total) AS total FROM usage_shown u WHERE u.usage_date BETWEEN :first AND :last
+        AND u.sim_id IN (SELECT sim_id FROM member WHERE since <= :first AND until > :last)
+    UNION ALL
+    SELECT sum(u.bytes_total) FROM member m JOIN usage_shown u ON u.sim_id = m.sim_id AND u.usage_date >= m.since
+        AND u.usage_date < m.until
+    WHERE u.usage_date BETWEEN :first AND :last AND (m.since > :first OR m.until <= :last) AND m.since < m.until
+) parts
+"""
+_MOST: Final = """
+SELECT sim_id, CAST(sum(bytes_total) AS bigint) AS total FROM usage_shown
+WHERE usage_date BETWEEN :first AND :last GROUP BY sim_id ORDER BY total DESC, sim_id LIMIT :limit
+"""
+_OF_LINE: Final = """
+SELECT usage_date, bytes_total, source, utc_offset FROM usage_shown
+WHERE sim_id = :sim AND usage_date BETWEEN :first AND :last ORDER BY usage_date
+"""
