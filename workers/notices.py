@@ -1,5 +1,6 @@
 """Sends the pages that wait: by webhook, by mail, or both. Each arrives at least once, with its id; none is dropped.
 
+A page about one school goes by mail to that school's address too, where there is one; no address goes into the webhook.
 The webhook's body is JSON and signed as `Tabane-Signature: t=<seconds>,v1=<hex>`: HMAC-SHA-256 over `<t>.<body>`.
 """
 
@@ -16,15 +17,19 @@ from typing import Final
 
 import httpx2
 import structlog
+from sqlmodel import Session
 
 from mdm import clock, db
 from mdm.errors import Misconfigured
 from mdm.safeguards import notices
 from mdm.safeguards.notices import Claimed, Way
 from mdm.settings import NoticeSettings, get_settings
+from mdm.support import desk_settings
 
 _log = structlog.get_logger(__name__)
 _TIMEOUT_S: Final = 10.0
+_TO_SCHOOLS: Final = frozenset({"wipe.held"})
+"""What a school is told too."""
 _AT_ONCE: Final = 5
 """Within a lease even if every one of them runs into the timeout, by both ways."""
 
@@ -35,13 +40,14 @@ def send_due() -> Counter[str]:
     ways = _ways(get_settings().notices)
     with db.transaction() as session:
         claimed = notices.claim(session, tuple(ways), limit=_AT_ONCE)
+        schools = {each.id: _school_of(session, each) for each in claimed}
         if not ways and (waiting := notices.waiting(session)):
             _log.warning("nobody_is_paged", count=waiting)
     for notice in claimed:
         gone, error = [], ""
         for way in notice.ways:
             try:
-                ways[way](notice)
+                ways[way](notice, schools[notice.id])
                 gone.append(way)
             except (httpx2.HTTPError, smtplib.SMTPException, OSError, Misconfigured) as failure:
                 error = f"{way.value}: {type(failure).__name__}"
@@ -53,8 +59,15 @@ def send_due() -> Counter[str]:
     return done
 
 
-def _ways(settings: NoticeSettings) -> Mapping[Way, Callable[[Claimed], None]]:
-    ways: dict[Way, Callable[[Claimed], None]] = {}
+def _school_of(session: Session, notice: Claimed) -> str | None:
+    """Return the address of the school that a page is about."""
+    if notice.what not in _TO_SCHOOLS:
+        return None
+    return desk_settings.mail_of(session, str(notice.details.get("school", "")))
+
+
+def _ways(settings: NoticeSettings) -> Mapping[Way, Callable[[Claimed, str | None], None]]:
+    ways: dict[Way, Callable[[Claimed, str | None], None]] = {}
     if settings.webhook_url:
         ways[Way.WEBHOOK] = partial(_post, settings)
     if settings.smtp_host:
@@ -62,7 +75,7 @@ def _ways(settings: NoticeSettings) -> Mapping[Way, Callable[[Claimed], None]]:
     return ways
 
 
-def _post(settings: NoticeSettings, notice: Claimed) -> None:
+def _post(settings: NoticeSettings, notice: Claimed, _school: str | None) -> None:
     assert settings.webhook_secret_file is not None
     body = json.dumps(_document(notice), ensure_ascii=False).encode()
     moment = str(int(clock.now().timestamp()))
@@ -78,7 +91,7 @@ def _post(settings: NoticeSettings, notice: Claimed) -> None:
         client.post(settings.webhook_url, content=body, headers=headers).raise_for_status()
 
 
-def _mail(settings: NoticeSettings, notice: Claimed) -> None:
+def _mail(settings: NoticeSettings, notice: Claimed, school: str | None) -> None:
     message = EmailMessage()
     message["Subject"] = f"[{get_settings().organization}] {notice.subject}"
     message["From"] = settings.mail_from
@@ -99,7 +112,8 @@ def _mail(settings: NoticeSettings, notice: Claimed) -> None:
             server.starttls(context=trusted)
         if settings.smtp_password_file is not None:
             server.login(settings.smtp_user, _secret(str(settings.smtp_password_file)).decode())
-        server.send_message(message)
+        # The school is told without the addresses of those on duty having to show it, nor the other way round.
+        server.send_message(message, to_addrs=[*settings.mail_to, *([school] if school else [])])
 
 
 def _document(notice: Claimed) -> dict[str, object]:

@@ -103,7 +103,7 @@ def export(
 
 @app.command()
 def settings(
-    name: Annotated[str | None, typer.Argument(help="hours.lost, hours.stolen, …, lost_text.")] = None,
+    name: Annotated[str | None, typer.Argument(help="hours.lost, hours.stolen, …, lost_text, contact.")] = None,
     value: Annotated[
         str | None, typer.Argument(help='Hours, or JSON such as \'{"message": "…"}\', or `default`.')
     ] = None,

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlmodel import Session, col, select
 
-from mdm import jobs
+from mdm import clock, jobs
 from mdm.auth import Action, Principal
 from mdm.auth.models import Operator
 from mdm.commands import freezing, holding, transitions
@@ -13,7 +13,8 @@ from mdm.commands.queue import subject_of
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus
 from mdm.errors import Attempt, Conflict
 from mdm.jobs import Job
-from mdm.safeguards import approvals, breaker, budgets, seasoned, thresholds
+from mdm.organization.models import School
+from mdm.safeguards import approvals, breaker, budgets, notices, seasoned, thresholds
 from mdm.safeguards.approvals import Consent
 from mdm.safeguards.models import Approval, ApprovalState
 
@@ -41,8 +42,23 @@ def _approve(session: Session, principal: Principal, approval_id: UUID, consent:
     # For people to read: the sender makes up its own mind.
     command.not_before = holding.leaves_at(session, approval, command, enrollment)
     session.add(command)
+    _tell(session, command, device)
     jobs.ring(session, Job.LET_GO)
     return approval
+
+
+def _tell(session: Session, command: Command, device: Device) -> None:
+    """Call whoever is on duty, and the tablet's school, while somebody can still say stop (operations.md §2.3)."""
+    if command.not_before is None or command.not_before <= clock.now():
+        return
+    details = {
+        "school": session.get_one(School, device.school_id).code,
+        "command": str(command.id),
+        "kind": command.kind,
+        "leaves_at": command.not_before.isoformat(timespec="seconds"),
+        "cancel": f"tabane command cancel {command.id}; a school calls the board (学校は教育委員会へ連絡してください)",
+    }
+    notices.page(session, "wipe.held", "A wipe is approved and held: who knows better can cancel it", details)
 
 
 def _held(session: Session, approval_id: UUID) -> tuple[Command, Device, Enrollment]:

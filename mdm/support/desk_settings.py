@@ -1,4 +1,4 @@
-"""The settings of the desk: how long a case may take, and what a locked tablet shows. Rows are added, none changed."""
+"""The desk's settings: how long cases may take, what a locked tablet shows, a school's mail. Rows are only added."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +30,8 @@ class Name(StrEnum):
     RETURNED_LATE_HOURS = "hours.returned_late"
     LOST_TEXT = "lost_text"
     """What a locked tablet shows when the desk gives nothing else (R-09)."""
+    CONTACT = "contact"
+    """Where a school is written to when a tablet of its is about to be erased."""
 
 
 class Hours(BaseModel):
@@ -40,9 +42,18 @@ class Hours(BaseModel):
     hours: Annotated[int, Field(ge=1, le=24 * 366)]
 
 
+class Contact(BaseModel):
+    """An address for mail: an office's, not a person's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mail: Annotated[str, Field(max_length=254, pattern=r"^[^\s@,;<>\"]+@[^\s@,;<>\"]+$")]
+
+
 _MODELS: Final[Mapping[Name, type[BaseModel]]] = {
-    **{name: Hours for name in Name if name is not Name.LOST_TEXT},
+    **{name: Hours for name in Name if name.startswith("hours.")},
     Name.LOST_TEXT: LostMode,
+    Name.CONTACT: Contact,
 }
 FIRST: Final[Mapping[Name, dict[str, Any]]] = {
     Name.LOST_HOURS: {"hours": 24},
@@ -53,6 +64,7 @@ FIRST: Final[Mapping[Name, dict[str, Any]]] = {
         "message": "学校の学習用タブレットです。拾われた方は学校または警察へお届けください。"
         " This tablet belongs to a school. Please hand it to the school or to the police."
     },
+    Name.CONTACT: {},
 }
 """What holds before anybody sets anything."""
 
@@ -76,6 +88,13 @@ def hours_for(session: Session, kind: CaseKind, school_id: int) -> int:
 def lost_text(session: Session, school_id: int) -> dict[str, Any]:
     """Return what a locked tablet of a school shows."""
     return _present(session, Name.LOST_TEXT, school_id)
+
+
+def mail_of(session: Session, school_code: str) -> str | None:
+    """Return where a school is written to; None where nobody has said."""
+    school_id = session.execute(text("SELECT id FROM school WHERE code = :code"), {"code": school_code}).scalar()
+    found = None if school_id is None else _present(session, Name.CONTACT, school_id).get("mail")
+    return None if found is None else str(found)
 
 
 def _present(session: Session, name: Name, school_id: int | None) -> dict[str, Any]:

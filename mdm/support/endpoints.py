@@ -70,7 +70,7 @@ class SetDesk(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     value: dict[str, Any] | None = Field(
-        description="`{hours}`, or for lost_text `{message, phone_number, footnote}`; null takes it back.",
+        description="`{hours}`; of lost_text `{message, phone_number, footnote}`, of contact `{mail}`. Null: none.",
         examples=[{"hours": 12}],
     )
     school: str | None = Field(default=None, max_length=32, description="A school's code, for a value of its own.")

@@ -1,8 +1,5 @@
 """Pages to whoever is on duty reach a receiver that checks them, whatever fails on the way."""
 
-import asyncio
-import threading
-
 import pytest
 from sqlalchemy import text
 from sqlmodel import Session
@@ -11,6 +8,7 @@ from mdm import db
 from mdm.safeguards import notices
 from mdm.settings import get_settings
 from simulator.clouds.pager import Pager
+from tests.mailserver import MailServer
 from tests.serving import serving
 from workers import notices as sender
 
@@ -131,51 +129,6 @@ def test_without_a_way_pages_wait(point_at):
     page()
     assert sender.send_due() == {}
     assert rows() == [(0, False, False, False, "")]
-
-
-class MailServer:
-    """A mail server that says yes to everything and keeps what it was told."""
-
-    def __init__(self):
-        self.told = []
-        self.port = 0
-        self._ready = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self._run)
-
-    def _run(self):
-        server = self._loop.run_until_complete(asyncio.start_server(self._talk, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        self._loop.run_forever()
-        server.close()
-        self._loop.run_until_complete(server.wait_closed())
-        self._loop.close()
-
-    async def _talk(self, reader, writer):
-        writer.write(b"220 ready\r\n")
-        in_data = False
-        while line := await reader.readline():
-            self.told.append(line.decode().rstrip())
-            if in_data:
-                in_data = line != b".\r\n"
-                if in_data:
-                    continue
-            in_data = line.upper().startswith(b"DATA")
-            over = line.upper().startswith(b"QUIT")
-            writer.write(b"354 go on\r\n" if in_data else b"221 bye\r\n" if over else b"250 ok\r\n")
-            if over:
-                break
-        writer.close()
-
-    def __enter__(self):
-        self.thread.start()
-        assert self._ready.wait(30)
-        return self
-
-    def __exit__(self, *_):
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self.thread.join(30)
 
 
 def test_by_mail_as_well_and_each_way_only_once(pager, point_at):
