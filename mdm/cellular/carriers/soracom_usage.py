@@ -13,10 +13,11 @@ from mdm.cellular.carriers.soracom_calls import ask, operator
 from mdm.cellular.carriers.soracom_export import usage_of
 from mdm.cellular.carriers.values import Denied, Page, Refused, Unclear, Usage
 
-_DAYS_AN_EXPORT: Final = 3
-"""15,000 lines give 15,000 rows a day: what is held at once stays small."""
-_WAIT_S: Final = 5.0
-_LONGEST_WAIT_S: Final = 900.0
+_DAYS_AN_EXPORT: Final = 7
+"""15,000 lines give 15,000 rows a day: what is held at once stays within bounds."""
+_WAIT_S: Final = 1.0
+"""After which a file is first looked for; twice as long each time after that."""
+_LONGEST_WAIT_S: Final = 600.0
 
 
 class _Export(Wire):
@@ -39,20 +40,24 @@ def usage(connection: Connection, *, first: date, last: date, cursor: Mapping[st
     end = min(start + timedelta(days=_DAYS_AN_EXPORT - 1), last, today)
     if end < start:
         return Page(())
+    tries = int(cursor.get("tries", 0)) if cursor else 0
     if not cursor or "file" not in cursor:
         ordered = {"from": start.isoformat(), "to": end.isoformat(), "file": _order(connection, start, end)}
-        return Page((), ordered | {"tries": cursor.get("tries", 0) if cursor else 0}, wait_s=_WAIT_S)
+        return Page((), {**ordered, "tries": tries}, wait_s=_wait(tries))
     end = date.fromisoformat(cursor["to"])
     try:
         body = _exported(connection, str(cursor["file"]))
-    except (Refused, _Failed):  # gone by now, or never made: order it again, less and less eagerly
-        tries = int(cursor.get("tries", 0)) + 1
-        return Page((), {"from": start.isoformat(), "tries": tries}, wait_s=min(_WAIT_S * 2**tries, _LONGEST_WAIT_S))
+    except (Refused, _Failed):  # gone by now, or never made: it is ordered again
+        return Page((), {"from": start.isoformat(), "tries": tries + 1}, wait_s=_wait(tries + 1))
     if body is None:
-        return Page((), cursor, wait_s=_WAIT_S)
+        return Page((), {**cursor, "tries": tries + 1}, wait_s=_wait(tries + 1))
     following = end + timedelta(days=1)
     more = {"from": following.isoformat()} if following <= min(last, today) else None
     return Page(usage_of(body, start, end), more, (body,))
+
+
+def _wait(tries: int) -> float:
+    return min(_WAIT_S * 2.0 ** min(tries, 20), _LONGEST_WAIT_S)
 
 
 def _order(connection: Connection, start: date, end: date) -> str:
