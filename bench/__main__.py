@@ -20,6 +20,7 @@ QUICK: Final[dict[str, dict[str, Any]]] = {
     "throttle": {"tablets": 3200, "schools": 8, "seconds": 10.0},
     "growth": {"small": 500, "large": 2000, "sample": 300},
     "usage": {"lines": 500, "months_kept": 3, "rounds": 1},
+    "forecast": {"seeds": 6},
     "manifests": {"tablets": 1000, "schools": 4, "classes": 20, "exceptions": 6, "rounds": 1},
 }
 """Each benchmark is a module of this package with `measure(**sizes) -> dict`; these are the sizes of a quick run."""

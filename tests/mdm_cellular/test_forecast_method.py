@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.forecast import look
+from bench.usage_worlds import WORLDS
 from mdm.cellular.forecast import outlook
 from mdm.cellular.forecast.days import ASSUMED, Cell, Kind, fit, kinds
 from mdm.cellular.forecast.outlook import Known, Missing, Past
@@ -136,3 +138,11 @@ def test_the_figures_are_in_order_whatever_comes(current, last, coming, seen, us
     ):
         assert used <= found.p10 <= found.p50 <= found.p90
         assert found == again
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_districts_it_was_not_made_for(name) -> None:
+    """On day 10 the median error is within a tenth, and smaller than that of both simple ways."""
+    own, straight, last = (look(name, seeds=2, days=(10,)).of_day(10, which) for which in range(3))
+    assert own <= 0.10
+    assert own < min(straight, last)
