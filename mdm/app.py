@@ -30,6 +30,7 @@ from mdm.cellular import finding_endpoints as sim_findings
 from mdm.cellular import import_endpoints as sim_files
 from mdm.cellular import plan_endpoints as plans
 from mdm.cellular.forecast import endpoints as forecasts
+from mdm.cellular.stages import endpoints as usage_stages
 from mdm.checks import endpoints as checks
 from mdm.commands import attempts, freeze_endpoints
 from mdm.commands import endpoints as commands
@@ -81,6 +82,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     carriers.router,
     plans.router,
     forecasts.router,
+    usage_stages.router,
     enrollment.router,
     profiles.router,
     commands.router,

@@ -46,7 +46,7 @@ class Job(StrEnum):
     CHECKS = "checks"
     """Start whereabouts checks whose day has come, take check-ins as evidence, escalate what is not verified."""
     WATCH_USAGE = "watch_usage"
-    """Forecast the ends of cycles once a day, and say what past forecasts came to."""
+    """Forecast the ends of cycles once a day, score past forecasts, find limits of use that were passed."""
 
 
 QUEUES: dict[Job, str] = {

@@ -145,7 +145,7 @@ def run_checks() -> None:
 
 @app.task(name=Job.WATCH_USAGE.value, shared=False)  # type: ignore[untyped-decorator]
 def watch_usage() -> None:
-    """Forecast the ends of cycles, once a day."""
+    """Forecast the ends of cycles, find limits that were passed."""
     usage_watch.look()
 
 

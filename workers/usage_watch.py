@@ -1,4 +1,4 @@
-"""Once a day, when yesterday's figures are in: forecasts, and what past ones came to. Reads rows, sends nothing."""
+"""Watches use: forecasts once a day, limits that are passed at every look. Reads rows, sends nothing."""
 
 import time
 from collections import Counter
@@ -10,6 +10,7 @@ import structlog
 
 from mdm import clock, db
 from mdm.cellular.forecast import making, scores
+from mdm.cellular.stages import acting, crossings
 from mdm.organization.hours import JST
 
 _log = structlog.get_logger(__name__)
@@ -26,6 +27,11 @@ def look(*, budget_s: float = _BUDGET_S) -> Counter[str]:
     done: Counter[str] = Counter()
     now = clock.now()
     _forecast(done, now, until=time.monotonic() + budget_s)
+    with db.transaction() as session:
+        done["fired"], done["annotated"] = crossings.find(session)
+    with db.transaction() as session:
+        done["acts"] = acting.act(session).total()
+    done = +done
     if done.total():
         _log.info("usage_watch", counts=dict(done))
     return done

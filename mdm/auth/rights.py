@@ -103,7 +103,7 @@ class Action(StrEnum):
     """Bind a SIM to a tablet, exchange SIMs, move lines between pools."""
     IMPORT_SIMS = "sim.import"
     MANAGE_CARRIERS = "carrier.manage"
-    """Accounts, plans and their terms, pools."""
+    """Accounts, plans and their terms, pools, rules of use."""
     RUN_CAMPAIGN = "campaign.request"
     """Ask for a bulk wipe of returned tablets. No route does so yet."""
 

@@ -86,6 +86,8 @@ DISTRICT = {
     "buyPoolExtra",
     "scoreForecasts",
     "backtestForecasts",
+    "addUsageRule",
+    "setUsageRule",
 }
 """What holds for every school: it also takes a scope of all schools, and is refused to whoever is confined to one."""
 
