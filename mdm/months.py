@@ -1,10 +1,12 @@
 """Tables that are kept by month: make the parts of months to come, drop those of months gone. Knows rows by time only.
 
-Parts are named `<table>_pYYYY_MM`; what no part holds goes to `<table>_default`, and into its month once there is one.
+A worker's role may make and drop no table: functions of the database's owner do it (migration 0030), for tables that
+are kept by month and have a default part, and for no others. Parts are named `<table>_pYYYY_MM`; what no part holds
+goes to `<table>_default`, and into its month once there is one.
 """
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, date, datetime, time
 from typing import Final
 
 from sqlalchemy import text
@@ -15,33 +17,32 @@ AHEAD: Final = 2
 _LOCK: Final = 7_203_002
 
 
-def make_ahead(session: Session, tables: Mapping[str, str]) -> list[str]:
+def make_ahead(session: Session, tables: Iterable[str]) -> list[str]:
     """Make the parts of this month and of those to come, and return the names of new ones. Twice is harmless.
 
-    `tables` says by which column each is kept. Takes no lock that a writer waits for, unless rows have strayed into the
-    default part: they come along.
+    Takes no lock that a writer waits for, unless rows have strayed into the default part: they come along.
     """
     now = _now(session)
-    return make(session, tables, now.date(), _month(now.date(), AHEAD).date())
+    return make(session, tables, now.date(), _month(now.date(), AHEAD))
 
 
-def make(session: Session, tables: Mapping[str, str], first: date, last: date) -> list[str]:
+def make(session: Session, tables: Iterable[str], first: date, last: date) -> list[str]:
     """Make the parts of all months from that of `first` to that of `last`, as `make_ahead` does."""
     _stand_in_line(session)
-    there = {name for table in tables for name in parts_of(session, table)}
     made = []
-    for table, key in tables.items():
-        made += [
-            _make(session, table, key, start, end)
-            for start, end in _months(first, last)
-            if _name(table, start) not in there
-        ]
+    for table in tables:
+        there = parts_of(session, table)
+        missing = [month for month in _months(first, last) if f"{table}_p{month:%Y_%m}" not in there]
+        made += [_make(session, table, month) for month in missing]
     return made
 
 
 def make_for_strays(session: Session, tables: Mapping[str, str]) -> list[str]:
-    """Make the parts, up to those that are made ahead, of months whose rows had to go to the default part."""
-    last = _month(_now(session).date(), AHEAD).date()
+    """Make the parts, up to those that are made ahead, of months whose rows had to go to the default part.
+
+    `tables` says by which column each is kept.
+    """
+    last = _month(_now(session).date(), AHEAD)
     made = []
     for table, key in tables.items():
         months = session.execute(
@@ -49,29 +50,23 @@ def make_for_strays(session: Session, tables: Mapping[str, str]) -> list[str]:
                 f"SELECT DISTINCT CAST(date_trunc('month', CAST({key} AS timestamp)) AS date) FROM {table}_default"
                 f" WHERE {key} < :end ORDER BY 1"
             ),
-            {"end": _month(last, 1)},
+            {"end": datetime.combine(_month(last, 1), time(), UTC)},
         ).scalars()
         for month in list(months):
-            made += make(session, {table: key}, month, month)
+            made += make(session, [table], month, month)
     return made
 
 
-def drop_old(session: Session, tables: Mapping[str, str], *, months: int) -> list[str]:
+def drop_old(session: Session, tables: Iterable[str], *, months: int) -> list[str]:
     """Drop what is of more than `months` months before this one; return the names of the parts that went."""
-    return drop_before(session, tables, _month(_now(session).date(), -months).date())
+    return drop_before(session, tables, _month(_now(session).date(), -months))
 
 
-def drop_before(session: Session, tables: Mapping[str, str], day: date) -> list[str]:
-    """Drop what is of months before that of `day`; return the names of the parts that went."""
-    oldest = _month(day, 0)
+def drop_before(session: Session, tables: Iterable[str], day: date) -> list[str]:
+    """Drop what is of months before that of `day`, never of this one; return the names of the parts that went."""
     _stand_in_line(session)
-    old = []
-    for table, key in tables.items():
-        old += [name for name in parts_of(session, table) if name < _name(table, oldest)]
-        session.execute(text(f"DELETE FROM {table}_default WHERE {key} < :oldest"), {"oldest": oldest})
-    for name in old:
-        session.execute(text(f"DROP TABLE {name}"))
-    return old
+    statement = text("SELECT month_parts_drop(:table, :day)")
+    return [name for table in tables for (name,) in session.execute(statement, {"table": table, "day": day})]
 
 
 def parts_of(session: Session, table: str) -> list[str]:
@@ -86,8 +81,9 @@ def parts_of(session: Session, table: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def _name(table: str, month: datetime) -> str:
-    return f"{table}_p{month:%Y_%m}"
+def _make(session: Session, table: str, month: date) -> str:
+    statement = text("SELECT month_part_make(:table, :month)")
+    return str(session.execute(statement, {"table": table, "month": month}).scalar_one())
 
 
 def _now(session: Session) -> datetime:
@@ -101,26 +97,12 @@ def _stand_in_line(session: Session) -> None:
     session.execute(text("SET LOCAL lock_timeout = '1s'"))
 
 
-def _month(day: date, further: int) -> datetime:
-    """Return the beginning of the month that lies `further` months after that of `day`, in UTC."""
+def _month(day: date, further: int) -> date:
+    """Return the first day of the month that lies `further` months after that of `day`."""
     count = day.year * 12 + day.month - 1 + further
-    return datetime(count // 12, count % 12 + 1, 1, tzinfo=UTC)
+    return date(count // 12, count % 12 + 1, 1)
 
 
-def _months(first: date, last: date) -> Iterator[tuple[datetime, datetime]]:
+def _months(first: date, last: date) -> Iterator[date]:
     for further in range((last.year - first.year) * 12 + last.month - first.month + 1):
-        yield _month(first, further), _month(first, further + 1)
-
-
-def _make(session: Session, table: str, key: str, start: datetime, end: datetime) -> str:
-    """Make one part beside the table and attach it, which, unlike making it in place, lets others write meanwhile."""
-    name = _name(table, start)
-    bounds = {"start": start, "end": end}
-    session.execute(text(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
-    strayed = f"FROM {table}_default WHERE {key} >= :start AND {key} < :end"
-    if session.execute(text(f"SELECT EXISTS (SELECT {strayed})"), bounds).scalar_one():
-        session.execute(text(f"LOCK TABLE {table}_default IN ACCESS EXCLUSIVE MODE"))
-        session.execute(text(f"INSERT INTO {name} SELECT * {strayed}"), bounds)
-        session.execute(text(f"DELETE {strayed}"), bounds)
-    session.execute(text(f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{start}') TO ('{end}')"))
-    return name
+        yield _month(first, further)

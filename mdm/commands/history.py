@@ -19,8 +19,8 @@ from mdm.commands.verification import QUESTIONS
 
 HOT_DAYS: Final = 2
 """Ended commands stay this long among the live ones: what comes late is mostly no later than this."""
-TABLES: Final = {"command_past": "ended_at", "command_event": "at"}
-"""What is kept by month, and by which column; the first part reaches back for ever."""
+TABLES: Final = ("command_past", "command_event")
+"""What is kept by month; the first part reaches back for ever."""
 
 ANY: Final = aliased(
     Command,

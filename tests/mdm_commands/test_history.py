@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from alembic import command as alembic
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
 
 from mdm import db
 from mdm.auth import Role
@@ -179,6 +180,29 @@ def test_old_months_go(database, sql, monkeypatch) -> None:
     db.get_settings.cache_clear()
     assert job.keep()["dropped"] == 1
     assert sql("SELECT note FROM command_event ORDER BY note") == [("0",), ("2",)]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "month_part_make('command', '2026-01-01')",
+        "month_part_make('command_past_default', '2026-01-01')",
+        "month_part_make('command_event (id int); --', '2026-01-01')",
+        "month_part_make('pg_catalog.pg_class', '2026-01-01')",
+        "month_part_make('command_event', '1999-12-01')",
+        "month_part_make('command_event', 'infinity')",
+        "month_part_make('command_event', NULL)",
+        "month_part_make(NULL, '2026-01-01')",
+        "month_parts_drop('audit_event', '2026-01-01')",
+        "month_parts_drop('command_event', (now() + interval '1 month')::date)",
+        "month_parts_drop('command_event', 'infinity')",
+        "month_parts_drop('command_event', NULL)",
+    ],
+)
+def test_the_owners_functions_take_nothing_else(database, sql, call) -> None:
+    """Other tables than those of months, months out of bounds, and the months that stay are refused."""
+    with pytest.raises(DBAPIError, match=r"kept|such a month"):
+        sql(f"SELECT {call}")
 
 
 def test_a_month_that_is_missing_stops_nobody(district, sign_in, sql) -> None:
