@@ -25,6 +25,7 @@ from mdm.audit import endpoints as audit
 from mdm.auditor import endpoints as auditor
 from mdm.auth.guards import refuse_unguarded
 from mdm.cellular import account_endpoints as carriers
+from mdm.cellular import action_endpoints as sim_acts
 from mdm.cellular import endpoints as sims
 from mdm.cellular import finding_endpoints as sim_findings
 from mdm.cellular import import_endpoints as sim_files
@@ -78,6 +79,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     checks.router,
     sim_files.router,
     sim_findings.router,
+    sim_acts.router,
     sims.router,
     carriers.router,
     plans.router,

@@ -43,6 +43,8 @@ class Job(StrEnum):
     """Send the pages that wait."""
     RECONCILE = "reconcile"
     """Read what tablets say of their SIMs, compare ledger, carriers and tablets, ask for old inventories anew."""
+    CARRIERS = "carriers"
+    """Ask carriers what is due to be asked, send what is wanted of lines, and read it back."""
     CHECKS = "checks"
     """Start whereabouts checks whose day has come, take check-ins as evidence, escalate what is not verified."""
     WATCH_USAGE = "watch_usage"
@@ -63,6 +65,7 @@ QUEUES: dict[Job, str] = {
     Job.AUDIT_COMMANDS: "sweep",
     Job.CHECKS: "sweep",
     Job.RECONCILE: "sweep",
+    Job.CARRIERS: "carriers",
     Job.NOTIFY: "sweep",
     Job.WATCH_USAGE: "sweep",
 }

@@ -152,6 +152,23 @@ class UsageSettings(_Section):
     """What carriers handed over, as it was; afterwards only that it came is known, as long as its figures are."""
 
 
+class CarrierSettings(_Section):
+    """How carriers' interfaces are reached."""
+
+    secrets_folder: Path | None = None
+    """The folder of accounts' secrets; an account names its file in it, a JSON object of strings. Only the worker of
+    the queue `carriers` reads it."""
+    timeout_s: float = Field(default=15, gt=0, le=60)
+    """How long one answer may take."""
+
+    @field_validator("secrets_folder")
+    @classmethod
+    def _whole_path(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError("must be a whole path: processes start in different folders")
+        return value
+
+
 class Settings(BaseSettings):
     """The whole configuration; `TABANE_APPLE__APNS_URL` sets `apple.apns_url`, and so on."""
 
@@ -176,6 +193,7 @@ class Settings(BaseSettings):
     """Whole months for which ended commands and their steps are kept beside the present one; the audit trail stays."""
     apple: AppleSettings = AppleSettings()
     audit: AuditSettings = AuditSettings()
+    carriers: CarrierSettings = CarrierSettings()
     enrollment: EnrollmentSettings = EnrollmentSettings()
     notices: NoticeSettings = NoticeSettings()
     throttle: ThrottleSettings = ThrottleSettings()

@@ -23,6 +23,7 @@ from profiles import drift, targets
 from workers import (
     auditing,
     auditor,
+    carriers,
     cases,
     checks,
     dispatch,
@@ -153,6 +154,12 @@ def watch_usage() -> None:
 def reconcile_sims() -> None:
     """Compare what ledger, carriers and tablets say of SIMs."""
     reconciling.reconcile()
+
+
+@app.task(name=Job.CARRIERS.value, shared=False)  # type: ignore[untyped-decorator]
+def ask_carriers() -> None:
+    """Ask carriers what is due."""
+    carriers.work()
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]

@@ -102,6 +102,8 @@ class Action(StrEnum):
     MANAGE_SIMS = "sim.manage"
     """Bind a SIM to a tablet, exchange SIMs, move lines between pools."""
     IMPORT_SIMS = "sim.import"
+    CONTROL_SIMS = "sim.control"
+    """Suspend and resume lines, change their speed, plan and bound radio."""
     MANAGE_CARRIERS = "carrier.manage"
     """Accounts, plans and their terms, pools, rules of use."""
     RUN_CAMPAIGN = "campaign.request"
@@ -178,6 +180,7 @@ RIGHTS: Final[Mapping[Action, Right]] = {
     Action.READ_SIM_NUMBERS: Right(_DESK | {Role.OPERATION}),
     Action.MANAGE_SIMS: Right(_DESK | {Role.OPERATION}, Safety.B),
     Action.IMPORT_SIMS: Right(_BOARD, Safety.B),
+    Action.CONTROL_SIMS: Right(_DESK | {Role.OPERATION}, Safety.B),
     Action.MANAGE_CARRIERS: Right(_BOARD, Safety.B, person=True),
     Action.READ_SAFEGUARDS: Right(_STAFF | {Role.LOSS_DESK}),
     Action.FREEZE: Right(_BOARD),

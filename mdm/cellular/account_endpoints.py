@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from mdm.auth import Action, Principal, may
-from mdm.cellular import accounts
+from mdm.cellular import accounts, polling
 from mdm.cellular.accounts import AccountLine
 from mdm.cellular.models import CarrierKind
 from mdm.cellular.sim_columns import checked_mapping
@@ -20,6 +20,29 @@ _OPTIONS = "What its interface needs beside the secret, such as `operator_id` or
 _FILE = "The name of a file in the server's folder of secrets; what is in it never passes this API."
 _ANCHOR = "The day a cycle begins; 29 to 31 mean the last day of a month that is shorter."
 _USAGE_TZ = "The time zone of its figures' day; for some it is UTC."
+
+
+class AccountLimits(BaseModel):
+    """How a contract lets its interface be asked, where that differs from what the adapter assumes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    calls_per_s: float | None = Field(default=None, gt=0, le=1000, allow_inf_nan=False)
+    in_flight: int | None = Field(default=None, ge=1, le=8, description="Questions to it at the same time.")
+    page: int | None = Field(default=None, ge=1, le=10_000)
+
+
+class PollOut(BaseModel):
+    """One regular question to the carrier, and how it stands."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    job: str = Field(examples=["sims"], description="acts, changes, sims, usage, corrections")
+    due_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None = Field(description="The last round that came to its end.")
+    failures: int = Field(description="One after the other.")
+    error: str = Field(description="What it last failed for; empty when it went well since.")
 
 
 class AccountOut(BaseModel):
@@ -43,6 +66,7 @@ class AccountOut(BaseModel):
     limits: dict[str, Any]
     enabled: bool
     sims: int = Field(default=0, description="Lines under it.")
+    polling: list[PollOut] = Field(default=[], description="Only of one account: how far each question has come.")
     updated_at: datetime
 
 
@@ -60,7 +84,7 @@ class NewAccount(BaseModel):
     cycle_anchor_day: int = Field(default=1, ge=1, le=31, description=_ANCHOR)
     usage_tz: str = Field(default="Asia/Tokyo", max_length=40, description=_USAGE_TZ)
     usage_mapping: dict[str, Any] = Field(default_factory=dict, max_length=40)
-    limits: _Options = Field(default_factory=dict)
+    limits: AccountLimits = Field(default_factory=AccountLimits)
 
 
 class AccountPatch(BaseModel):
@@ -76,7 +100,7 @@ class AccountPatch(BaseModel):
     usage_tz: str | None = Field(default=None, max_length=40, description=_USAGE_TZ)
     sim_mapping: dict[str, str] | None = Field(default=None, description="Header to column of its SIM files.")
     usage_mapping: dict[str, Any] | None = Field(default=None, max_length=40)
-    limits: _Options | None = None
+    limits: AccountLimits | None = None
     enabled: bool | None = None
 
 
@@ -97,15 +121,18 @@ def add_account(
     body: NewAccount, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.MANAGE_CARRIERS))]
 ) -> AccountOut:
     """Add an account. Its secret is put on the server as a file; here it is only named."""
-    return AccountOut.model_validate(accounts.add(session, principal, body.model_dump()))
+    fields = body.model_dump() | {"limits": body.limits.model_dump(exclude_none=True)}
+    return AccountOut.model_validate(accounts.add(session, principal, fields))
 
 
 @router.get("/{name}", operation_id="showCarrierAccount", summary="One carrier account")
 def show_account(
     name: str, session: SessionDep, _principal: Annotated[Principal, Depends(may(Action.READ_SIMS))]
 ) -> AccountOut:
-    """Show one account."""
-    return AccountOut.model_validate(accounts.find(session, name))
+    """Show one account, and how far each regular question to its carrier has come."""
+    account = accounts.find(session, name)
+    asked = [PollOut.model_validate(each) for each in polling.of_account(session, account.id or 0)]
+    return AccountOut.model_validate(account).model_copy(update={"polling": asked})
 
 
 @router.patch("/{name}", operation_id="changeCarrierAccount", summary="Change a carrier account")

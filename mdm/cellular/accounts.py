@@ -12,17 +12,21 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from mdm import clock
+from mdm import clock, jobs
 from mdm.audit import chain
 from mdm.auth import Action, Principal
+from mdm.cellular import polling
 from mdm.cellular.models import CarrierAccount, CarrierKind
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
+from mdm.jobs import Job
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _SECRET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _READ_ELSEWHERE: Final = frozenset({"sim_mapping", "usage_mapping"})
 """What makes a file mean something else: its version goes up with these."""
+_ASKED_OTHERWISE: Final = frozenset({"base_url", "secret_name", "options", "limits", "usage_tz", "enabled"})
+"""What makes the carrier be asked everything anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ def add(session: Session, principal: Principal, fields: Mapping[str, Any]) -> Ca
     session.refresh(account)
     details = {"name": account.name, "kind": account.kind}
     chain.record(session, principal, "carrier.add", f"carrier:{account.id}", details)
+    jobs.ring(session, Job.CARRIERS)
     return account
 
 
@@ -65,6 +70,8 @@ def change(session: Session, principal: Principal, name: str, fields: Mapping[st
     account.updated_at = clock.now()
     session.add(account)
     session.flush()
+    if moved.keys() & _ASKED_OTHERWISE:
+        polling.begin_anew(session, account.id or 0)
     # Which, not what: options and mappings may hold anything.
     chain.record(session, principal, "carrier.change", f"carrier:{account.id}", {"fields": sorted(moved)})
     return account

@@ -175,9 +175,10 @@ def sim(
     reason: Annotated[str, typer.Option(help="Why, where lock or wipe have not landed.")] = "",
     wait_hours: Annotated[int, typer.Option(min=1, max=720, help="How long the tablet is waited for first.")] = 24,
 ) -> None:
-    """Wish for the SIM's suspension or resumption. It is noted; no carrier is connected, so it ends with status 1."""
+    """Ask the carrier to suspend or resume the SIM. Refused while the SIM is needed; else noted at the least."""
     with connected() as api:
         api.post(f"/api/v1/cases/{case}/sim", {"wish": wish, "reason": reason, "wait_hours": wait_hours})
+    print(f"Asked: {wish}. What the carrier makes of it comes onto the case's timeline.")
 
 
 @app.command()

@@ -27,7 +27,9 @@ def door(
 
 
 @app.command()
-def worker(queues: Annotated[list[str], typer.Argument(help="Queues to work on: urgent, push, sync, sweep.")]) -> None:
+def worker(
+    queues: Annotated[list[str], typer.Argument(help="Queues to work on: urgent, push, sync, sweep, carriers.")],
+) -> None:
     """Work on hints from the broker."""
     os.environ["REMAP_SIGTERM"] = "SIGQUIT"  # read by Celery when it is imported: soft shutdown (operations.md §0.6)
     from workers.app import app as celery  # noqa: PLC0415 - after the line above

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mdm.cli import sims_account, sims_findings, sims_pool
+from mdm.cli import sims_account, sims_act, sims_findings, sims_pool
 from mdm.cli.client import connected, fail, show_json, write_out
 from mdm.cli.sim_text import PATH, WHICH, day, device_id, one, row, status_of
 
@@ -16,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="SIMs: inventory, tablets, pools, c
 app.add_typer(sims_pool.app, name="pool")
 app.add_typer(sims_pool.plans, name="plan")
 app.add_typer(sims_account.app, name="account")
+app.add_typer(sims_act.app)
 app.add_typer(sims_findings.app, name="findings")
 _SHOWN = 20
 _CHUNK = 1 << 18

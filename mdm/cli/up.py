@@ -28,7 +28,12 @@ from mdm.errors import Misconfigured
 
 app = typer.Typer()
 
-_WORKERS = {"worker-urgent": ("urgent",), "worker-push": ("push",), "worker-sweep": ("sweep", "sync")}
+_WORKERS = {
+    "worker-urgent": ("urgent",),
+    "worker-push": ("push",),
+    "worker-sweep": ("sweep", "sync"),
+    "worker-carriers": ("carriers",),
+}
 
 
 @dataclass(frozen=True)

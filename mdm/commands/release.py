@@ -34,6 +34,11 @@ def approve(session: Session, principal: Principal, approval_id: UUID, consent: 
 def _approve(session: Session, principal: Principal, approval_id: UUID, consent: Consent) -> Approval:
     approval = approvals.find(session, principal.scope, approval_id, locked=True)
     approvals.must_be_pending(approval)
+    if not is_command(approval):
+        # Whoever let it be asked for holds what was signed against what is to be done, before it is done.
+        approval = approvals.approve(session, principal, approval_id, present=approval.subject, consent=consent)
+        jobs.ring(session, Job.CARRIERS)
+        return approval
     command, device, enrollment = _held(session, approval_id)
     present = subject_of(command, serial=device.serial, control_number=device.control_number)
     approval = approvals.approve(session, principal, approval_id, present=present, consent=consent)
@@ -61,6 +66,11 @@ def _tell(session: Session, command: Command, device: Device) -> None:
     notices.page(session, "wipe.held", "A wipe is approved and held: who knows better can cancel it", details)
 
 
+def is_command(approval: Approval) -> bool:
+    """Say whether a request is about a command; else it is about what lies above this room."""
+    return approval.action.startswith("command.")
+
+
 def _held(session: Session, approval_id: UUID) -> tuple[Command, Device, Enrollment]:
     statement = (
         select(Command, Device, Enrollment)
@@ -84,7 +94,9 @@ def reject(session: Session, principal: Principal, approval_id: UUID) -> Approva
     approval = approvals.reject(session, principal, approval_id)
     note = f"{approval.state} by {principal.actor}"
     transitions.drop_held(session, [approval_id], CommandState.CANCELLED, note=note)
-    if approval.state == ApprovalState.REJECTED:
+    if not is_command(approval):
+        jobs.ring(session, Job.CARRIERS)
+    elif approval.state == ApprovalState.REJECTED:
         asker = session.get_one(Operator, approval.requested_by)
         attempt = Attempt(approval.requested_by, f"operator:{asker.name}", approval.action)
         freezing.note_attempt(session, attempt)

@@ -27,8 +27,9 @@ _IN_SCOPE = text(
     "NOT EXISTS (SELECT 1 FROM jsonb_array_elements(approval.subject -> 'devices') AS each"
     " LEFT JOIN device d ON d.id = (each ->> 'id')::bigint"
     f" WHERE d.id IS NULL OR NOT {SCOPE_SQL.format(column='d.school_id')})"
+    " AND (CAST(:schools AS bigint[]) IS NULL OR NOT coalesce((approval.subject ->> 'everywhere')::boolean, false))"
 )
-"""Every tablet of the subject is within scope; a subject without known tablets is in nobody's."""
+"""Every tablet of the subject is within scope; what is `everywhere` is only in that of people of all schools."""
 
 
 class SubjectChanged(Conflict):
@@ -53,17 +54,25 @@ class Consent:
 
 
 def request(
-    session: Session, principal: Principal, *, action: str, subject: Mapping[str, Any], reason: str
+    session: Session,
+    principal: Principal,
+    *,
+    action: str,
+    subject: Mapping[str, Any],
+    reason: str,
+    right: Action = Action.REQUEST_WIPE,
 ) -> Approval:
     """Ask for a second person; `subject["devices"]` lists the tablets as `{"id", "serial", ...}`, for scope and reader.
 
-    Pending for 24 hours. `Invalid` without a reason: whoever decides must know why.
+    Pending for 24 hours. `Invalid` without a reason: whoever decides must know why. With `everywhere` in the subject it
+    is about more than tablets.
     """
-    principal.must(Action.REQUEST_WIPE)
+    principal.must(right)
     if not reason.strip():
         detail = "say why; a second person decides on it"
         raise Invalid("this needs an approval, and an approval needs a reason", errors=[_at("/reason", detail)])
-    assert subject.get("devices"), "an approval without tablets would be in everybody's scope"
+    bound = subject.get("devices") or subject.get("everywhere")
+    assert bound, "an approval without tablets would be in everybody's scope"
     approval = Approval(
         action=action,
         subject=dict(subject),

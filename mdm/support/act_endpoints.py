@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
@@ -17,8 +18,8 @@ from mdm.auth import Principal
 from mdm.auth.access import may
 from mdm.auth.rights import Action
 from mdm.db import SessionDep
-from mdm.support import acts, locations, memos, repairs, views
-from mdm.support.acts import NoCarrier, WriteOff
+from mdm.support import acts, cases, locations, memos, repairs, views
+from mdm.support.acts import WriteOff
 from mdm.support.endpoints import ShownText, Worker
 from mdm.support.kinds import CaseKind, Purpose, Verified
 from mdm.support.models import Case
@@ -177,19 +178,28 @@ def cancel_wipe(
     return views.case_of(session, principal, acts.cancel_wipe(session, principal, case_id))
 
 
-@router.post("/sim", operation_id="askSim", summary="Wish for the SIM's suspension or resumption")
+@router.post(
+    "/sim",
+    operation_id="askSim",
+    summary="Wish for the SIM's suspension or resumption",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=CaseOut,
+)
 def ask_sim(case_id: int, body: AskSim, request: Request, session: SessionDep, principal: LossWorker) -> Response:
-    """Note a wish, after the gate: the SIM is the only way to the tablet. No carrier is connected, so always 409.
+    """Ask the carrier, after the gate: the SIM is the only way to the tablet. Its own word comes onto the timeline.
 
-    `sim-gate` says that something has not landed yet and nothing was noted; `no-carrier` that the wish is noted.
+    409 `sim-gate` says that something has not landed yet and nothing was noted; `no-carrier` and the like that the wish
+    is on the case and nobody could be asked.
     """
     if body.wish is SimWish.SUSPEND:
         wait = timedelta(hours=body.wait_hours)
-        acts.suspend_sim(session, principal, case_id, reason=body.reason, wait=wait)
+        asked = acts.suspend_sim(session, principal, case_id, reason=body.reason, wait=wait)
     else:
-        acts.resume_sim(session, principal, case_id)
-    noted = NoCarrier("the wish is on the case; no carrier is connected, so somebody must ask the carrier")
-    return refusal(request, noted)
+        asked = acts.resume_sim(session, principal, case_id)
+    if asked.refusal is not None:
+        return refusal(request, asked.refusal)
+    answer = views.case_of(session, principal, cases.find(session, principal, case_id))
+    return JSONResponse(answer.model_dump(mode="json"), HTTPStatus.ACCEPTED)
 
 
 @router.post("/verify", operation_id="verifyCaller", summary="Note how the caller was verified")

@@ -20,25 +20,12 @@ from mdm.commands.models import CommandState
 from mdm.devices import search
 from mdm.devices.models import EnrollmentStatus, LedgerState
 from mdm.errors import Conflict, Invalid
-from mdm.support import asking, cases, locations, sim_gate, timeline
+from mdm.support import asking, cases, lines, locations, timeline
 from mdm.support.cases import id_of
 from mdm.support.kinds import LOSS, CaseKind, Purpose, Verified
 from mdm.support.models import Case
 from mdm.support.progress import Progress
-from mdm.support.sim_gate import Landed
 from mdm.support.states import Act, State, WrongState, closing_refusal
-
-
-class SimGate(Conflict):
-    """The SIM is the only way to the tablet, and something wanted has not landed yet."""
-
-    slug = "sim-gate"
-
-
-class NoCarrier(Conflict):
-    """Nobody is connected who could do it; the wish is on record."""
-
-    slug = "no-carrier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +127,8 @@ def _free(session: Session, principal: Principal, case: Case, seen: Progress) ->
     lock = seen.latest(Purpose.LOCK)
     on_its_way = lock is not None and lock.live and lock.kind is Kind.LOST_MODE_ON
     case.wants_lock = False
-    if case.sim_wanted == "suspended":
-        case.sim_wanted = "active"
-        timeline.note(session, principal, id_of(case), "sim", {"wanted": "active", "carrier": "none"})
     session.add(case)
+    lines.free(session, principal, case)
     if seen.line.status is EnrollmentStatus.ACTIVE and (seen.line.lost_mode or on_its_way):
         asking.ask(session, principal, case, Kind.LOST_MODE_OFF, Purpose.UNLOCK)
 
@@ -181,6 +166,7 @@ def end(session: Session, principal: Principal, case_id: int, outcome: State) ->
         raise WrongState("write the tablet off instead: that asks for the report's number")
     if outcome is State.CLOSED_MISTAKEN and case.kind in LOSS:
         _free(session, principal, case, seen)
+    lines.must_not_wait(session, case)
     return close(session, principal, case, outcome)
 
 
@@ -196,44 +182,16 @@ def close(session: Session, who: Principal | str, case: Case, outcome: State) ->
     return case
 
 
-def suspend_sim(session: Session, principal: Principal, case_id: int, *, reason: str, wait: timedelta) -> None:
-    """Wish for the SIM's suspension. `SimGate` while the SIM is needed; else noted, and `NoCarrier`: nobody can yet."""
+def suspend_sim(session: Session, principal: Principal, case_id: int, *, reason: str, wait: timedelta) -> lines.Asked:
+    """Wish for the SIM's suspension. Raises `SimGate` while the SIM is needed; says whether a carrier was asked."""
     case, seen = cases.begin(session, principal, case_id, Act.SIM)
-    decision = sim_gate.decide(
-        lock=_landed(case.wants_lock, seen.latest(Purpose.LOCK), locked=seen.facts.locked),
-        wipe=_landed(case.wants_wipe, seen.latest(Purpose.WIPE), locked=False),
-        reason=reason,
-        waiting_since=max([each.created_at for each in seen.asked] or [case.opened_at]),
-        now=clock.now(),
-        wait=wait,
-    )
-    if isinstance(decision, sim_gate.Refused):
-        until = "" if decision.until is None else f"; not before {decision.until:%Y-%m-%dT%H:%M:%SZ}"
-        raise SimGate(decision.detail + until)
-    _wish(session, principal, case, "suspended", {"waited_hours": int(wait.total_seconds() // 3600)})
+    return lines.suspend(session, principal, case, seen, reason=reason, wait=wait)
 
 
-def resume_sim(session: Session, principal: Principal, case_id: int) -> None:
-    """Wish for the SIM's line back. Noted, and `NoCarrier`."""
+def resume_sim(session: Session, principal: Principal, case_id: int) -> lines.Asked:
+    """Wish for the SIM's line back, and say whether a carrier was asked."""
     case, _ = cases.begin(session, principal, case_id, Act.SIM)
-    _wish(session, principal, case, "active", {})
-
-
-def _wish(session: Session, principal: Principal, case: Case, wanted: str, details: Mapping[str, Any]) -> None:
-    case.sim_wanted = wanted
-    session.add(case)
-    timeline.note(session, principal, id_of(case), "sim", {"wanted": wanted, "carrier": "none"} | dict(details))
-    chain.record(session, principal, "case.sim", f"case:{case.id}", {"wanted": wanted})
-
-
-def _landed(wanted: bool, latest: Any, *, locked: bool) -> Landed:
-    if locked:
-        return Landed.LANDED
-    if latest is None:
-        return Landed.FAILED if wanted else Landed.NOT_WANTED
-    if latest.state is CommandState.DONE:
-        return Landed.LANDED
-    return Landed.UNDER_WAY if latest.live else Landed.FAILED
+    return lines.resume(session, principal, case)
 
 
 def remind(session: Session, principal: Principal, case_id: int) -> Case:

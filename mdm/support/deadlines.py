@@ -13,7 +13,7 @@ from mdm import clock
 from mdm.audit import chain
 from mdm.devices.models import EnrollmentStatus
 from mdm.safeguards import notices
-from mdm.support import acts, asking, cases, locations, timeline
+from mdm.support import acts, asking, cases, lines, locations, timeline
 from mdm.support.cases import JOB, id_of
 from mdm.support.kinds import LOSS, CaseKind, Purpose
 from mdm.support.models import Case
@@ -54,7 +54,8 @@ def tend(session: Session, case_id: int) -> str | None:
     if _was_left_unlocked(case, seen):
         asking.lock(session, JOB, case, {})
         seen = cases.settle(session, case)
-    if case.found_at is not None and _is_free(seen):
+    line_open = lines.follow(session, case)
+    if case.found_at is not None and _is_free(seen) and not line_open:
         acts.close(session, JOB, case, State.CLOSED_FOUND)
         return "closed"
     if case.deadline_at <= clock.now():

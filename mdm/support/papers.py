@@ -14,7 +14,7 @@ from sqlmodel import Session, select
 from mdm.commands.models import CommandState
 from mdm.csvfile import csv_line
 from mdm.organization.models import School
-from mdm.support import progress, timeline, wording
+from mdm.support import lines, progress, timeline, wording
 from mdm.support.cases import id_of
 from mdm.support.kinds import Caller, CaseKind, Purpose, Verified
 from mdm.support.models import Case
@@ -132,11 +132,13 @@ def incident(session: Session, case: Case) -> IncidentReport:
         insurance_no=case.insurance_no,
         found_at=case.found_at,
         closed_at=case.closed_at,
-        open_points=_open_points(case, seen, lock, wipe),
+        open_points=_open_points(case, seen, lock, wipe, line_is_so=lines.is_so(session, case)),
     )
 
 
-def _open_points(case: Case, seen: Progress, lock: Sequence[Asked], wipe: Sequence[Asked]) -> list[str]:
+def _open_points(
+    case: Case, seen: Progress, lock: Sequence[Asked], wipe: Sequence[Asked], *, line_is_so: bool
+) -> list[str]:
     points = []
     if not any(each.state is CommandState.DONE for each in lock):
         points.append("the tablet has not confirmed any lock")
@@ -148,8 +150,8 @@ def _open_points(case: Case, seen: Progress, lock: Sequence[Asked], wipe: Sequen
         points.append("the caller was not verified")
     if case.kind == CaseKind.STOLEN and not case.police_report_no:
         points.append("there is no number of a police report")
-    if case.sim_wanted == "suspended":
-        points.append("the SIM's suspension was wished for; no carrier has confirmed it")
+    if case.sim_wanted is not None and not line_is_so:
+        points.append(f"the SIM is to be {case.sim_wanted}; no carrier has confirmed it")
     if case.found_at is not None and seen.line.lost_mode:
         points.append("the tablet is back and still locked")
     return points

@@ -9,6 +9,7 @@ from mdm import db
 from mdm.app import operator_app
 from mdm.auth import Role, credentials
 from mdm.auth.models import Operator, OperatorSchool
+from tests.mdm_cellular.pretended import pretending
 
 
 def iccid(number: int) -> str:
@@ -123,3 +124,10 @@ def audited(sql) -> list[tuple[str, str, dict]]:
     """Return what is on record, but for looks."""
     rows = sql("SELECT action, subject, details FROM audit_event ORDER BY id")
     return [row for row in rows if not row[0].endswith((".list", ".read"))]
+
+
+@pytest.fixture
+def air(boss, valkey, tmp_path, monkeypatch):
+    """A pretended SORACOM with five lines behind the account `air`."""
+    with pretending(boss, tmp_path, monkeypatch) as pretended:
+        yield pretended

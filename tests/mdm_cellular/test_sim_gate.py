@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdm.support.sim_gate import SHORTEST_WAIT, Allowed, Landed, Refused, decide
+from mdm.cellular.sim_gate import SHORTEST_WAIT, Allowed, Landed, Refused, decide
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 LANDED = st.sampled_from(Landed)
