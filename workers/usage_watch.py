@@ -1,4 +1,4 @@
-"""Watches use: forecasts once a day, limits that are passed at every look. Reads rows, sends nothing."""
+"""Watches use: forecasts and unusual use once a day, limits and impossible use all day. Reads rows, sends nothing."""
 
 import time
 from collections import Counter
@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 
 from mdm import clock, db
+from mdm.cellular import odd_use
 from mdm.cellular.forecast import making, scores
 from mdm.cellular.stages import acting, crossings
 from mdm.organization.hours import JST
@@ -31,6 +32,11 @@ def look(*, budget_s: float = _BUDGET_S) -> Counter[str]:
         done["fired"], done["annotated"] = crossings.find(session)
     with db.transaction() as session:
         done["acts"] = acting.act(session).total()
+    with db.transaction() as session:
+        done += odd_use.look_now(session)
+    if not done["sims"] and now.astimezone(JST).time() >= FROM:
+        with db.transaction() as session:
+            done += odd_use.look_daily(session)
     done = +done
     if done.total():
         _log.info("usage_watch", counts=dict(done))
