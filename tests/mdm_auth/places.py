@@ -188,4 +188,10 @@ def _line(device_id: int, secret: str) -> dict[str, Any]:
             " VALUES (%s, %s, now(), 'operator', %s, 'x')",
             (sim, device_id, secret),
         )
-    return {"sim_id": sim, "plan_id": plan, "pool_id": pool, "carriers.name": name}
+        rule = run("SELECT min(id) FROM threshold_rule").scalar_one()
+        alert = run(
+            "INSERT INTO threshold_event (rule_id, scope, scope_id, cycle_start, level, value_bytes, limit_bytes,"
+            " action, done) VALUES (%s, 'sim', %s, '2026-01-01', 1, 2, 1, 'restrict', 'waits') RETURNING id",
+            (rule, sim),
+        ).scalar_one()
+    return {"rule_id": rule, "alert_id": alert, "sim_id": sim, "plan_id": plan, "pool_id": pool, "carriers.name": name}

@@ -98,7 +98,7 @@ def test_a_day_is_forecast_once(fleet, sims, sql, at, use) -> None:
     assert school[2] == pytest.approx(month, rel=0.02)
     use(sims[1], date(2026, 6, 10), MADE, 50 * GB)
     before = sql("SELECT * FROM forecast_snapshot ORDER BY scope, scope_id")
-    assert not usage_watch.look()
+    assert not usage_watch.look()["sims"]
     assert sql("SELECT * FROM forecast_snapshot ORDER BY scope, scope_id") == before
 
 
@@ -107,7 +107,7 @@ def test_before_the_morning(fleet, sql, at) -> None:
     at(MADE, hour=3)
     assert usage_watch.look()["sims"] == 4
     at(MADE + timedelta(days=1), hour=3)
-    assert not usage_watch.look()
+    assert not usage_watch.look()["sims"]
     at(MADE + timedelta(days=1), hour=6)
     assert usage_watch.look()["sims"] == 4
 
