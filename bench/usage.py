@@ -166,8 +166,9 @@ def _side_by_side(
 ) -> tuple[float, float]:
     connection: Any = session.connection().connection.driver_connection
     times: tuple[list[float], list[float]] = ([], [])
+    questions: tuple[Callable[[], object], ...] = (ours, lambda: connection.execute(bare, parameters).fetchall())
     for _ in range(_TURNS):
-        for taken, question in zip(times, (ours, lambda: connection.execute(bare, parameters).fetchall()), strict=True):
+        for taken, question in zip(times, questions, strict=True):
             started = time.perf_counter()
             question()
             taken.append(time.perf_counter() - started)
