@@ -81,15 +81,13 @@ class Connection:
         params: Mapping[str, Any] | None = None,
         json: Any = None,
     ) -> httpx2.Response:
-        """Ask within a session. One that the carrier has ended early (401) is replaced once; nothing was done in it."""
-        kept = self.token
-        session = self.session(sign_in)
+        """Ask within a session. One that the carrier no longer knows (401) is replaced once: nothing was done."""
         try:
-            return self.ask(method, path, params=params, json=json, headers=headers_of(session))
+            return self.ask(method, path, params=params, json=json, headers=headers_of(self.session(sign_in)))
         except _NotSignedIn:
-            self.token = None
-            if session is not kept:
+            if self.token is None:  # it was the signing in that was refused
                 raise
+            self.token = None
         return self.ask(method, path, params=params, json=json, headers=headers_of(self.session(sign_in)))
 
 

@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter
 from mdm.cellular import cycles
 from mdm.cellular.carriers.connection import Connection
 from mdm.cellular.carriers.control_center_calls import PAGE, ask, devices
-from mdm.cellular.carriers.reading import Wire, read
+from mdm.cellular.carriers.reading import Wire, options, read
 from mdm.cellular.carriers.values import By, CarrierError, CycleToDate, Page, SimKey, Usage
 
 _CALLS: Final = 20
@@ -69,7 +69,7 @@ def usage(connection: Connection, *, first: date, last: date, cursor: Mapping[st
 
 
 def _beginning(connection: Connection, first: date) -> _At:
-    plans = [str(plan) for plan in connection.options.get("rate_plans", ())]
+    plans = options(connection.options, "rate_plans")
     start = cycles.of_day(first, connection.cycle_anchor_day).start
     return _cycle(start, plans) | {"listed": 0 if plans else 1}
 

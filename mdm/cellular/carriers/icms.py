@@ -21,7 +21,7 @@ from pydantic import Field, TypeAdapter
 
 from mdm.cellular import cycles
 from mdm.cellular.carriers.connection import Connection, Token
-from mdm.cellular.carriers.reading import Wire, option, read, secret
+from mdm.cellular.carriers.reading import Wire, option, options, read, secret
 from mdm.cellular.carriers.values import (
     Act,
     By,
@@ -122,8 +122,8 @@ def usage(connection: Connection, *, first: date, last: date, cursor: Mapping[st
     today = asked_at.astimezone(ZoneInfo(_JAPAN)).date()
     if month.start > today:
         return Page(())
+    unit = _unit(connection)
     found, body, is_last = _table(connection, group, month.start, offset=offset)
-    unit = connection.options.get("usage_unit_bytes", 1)
     figures = {
         profile.iccid: profile.usage * unit
         for sim in found
@@ -169,10 +169,21 @@ def _further(connection: Connection, group: int, offset: int, *, is_last: bool) 
 
 
 def _groups(connection: Connection) -> list[str]:
-    groups = connection.options.get("sim_groups")
-    if not isinstance(groups, list) or not groups or not option(connection.options, "tenant_id"):
+    groups = options(connection.options, "sim_groups")
+    if not groups or not option(connection.options, "tenant_id"):
         raise Refused("the account's options lack tenant_id or sim_groups")
-    return [str(group) for group in groups]
+    return groups
+
+
+def _unit(connection: Connection) -> int:
+    """Return how many bytes one of its figures' units has."""
+    try:
+        unit = int(connection.options.get("usage_unit_bytes", 1))
+    except (TypeError, ValueError):
+        unit = 0
+    if unit < 1:
+        raise Refused("the account's option usage_unit_bytes is not a whole number")
+    return unit
 
 
 def _sign_in(connection: Connection) -> Token:

@@ -46,6 +46,14 @@ def option(kept: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def options(kept: Mapping[str, Any], name: str) -> list[str]:
+    """Return an option that names several things: a list, or parted by commas as the command line gives it."""
+    value = kept.get(name)
+    if isinstance(value, list):
+        return [str(each) for each in value]
+    return [part for part in (each.strip() for each in option(kept, name).split(",")) if part]
+
+
 def from_ms(value: int | None) -> datetime | None:
     """Read milliseconds since 1970; None and 0 are none."""
     try:
