@@ -97,7 +97,10 @@ _DUE: Final = """
 p.account_id = a.id AND p.due_at <= now() AND (p.lease_until IS NULL OR p.lease_until <= now())
 AND (p.job <> 'acts' OR EXISTS (SELECT FROM sim_action x JOIN sim s ON s.id = x.sim_id
     WHERE s.account_id = a.id AND x.state IN ('approved', 'sent', 'accepted') AND x.due_at <= now()))
+AND (p.job NOT IN ('usage', 'corrections') OR EXISTS (SELECT FROM poll_cursor l
+    WHERE l.account_id = a.id AND l.job = 'sims' AND l.finished_at IS NOT NULL))
 """
+"""Usage of lines that are not known yet would be left out: it waits for the first whole list."""
 _WAITING: Final = text(
     f"SELECT a.id FROM carrier_account a JOIN poll_cursor p ON {_DUE} WHERE a.enabled AND a.kind <> 'csv'"
     " GROUP BY a.id ORDER BY bool_or(p.job = 'acts') DESC, min(p.due_at)"

@@ -95,6 +95,20 @@ def test_usage_comes_in_to_the_byte(air, sql):
     assert (days[1] - days[0]).days > 50
 
 
+def test_usage_is_not_asked_for_before_the_lines_are_known(air):
+    """While the first whole list fails no usage is asked for: what unknown lines used would be left out for good."""
+    air.script.faults = [Fault(Mishap.ERROR, on="/v1/sims", times=2)]
+    for _ in range(2):
+        done = air.rounds()
+        assert not done["usage"] + done["corrections"]
+        assert air.calls("/export") == 0
+    air.rounds()
+    assert air.question("sims")["finished_at"] is not None
+    for _ in range(3):
+        air.rounds("usage")
+    assert air.calls("/exports/", status=200) >= 1
+
+
 def test_two_workers_never_ask_the_same(air):
     """Of workers that are rung at once one has the account; the carrier sees one question at a time."""
     air.rounds("sims")
