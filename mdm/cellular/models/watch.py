@@ -73,6 +73,7 @@ class ThresholdEvent(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("rule_id", "scope_id", "cycle_start", "level"),
         Index("threshold_event_newest", "fired_at"),
+        Index("threshold_event_slowed", "id", postgresql_where=text("speed IS NOT NULL AND lifted_at IS NULL")),
     )
 
     id: int | None = Field(default=None, sa_column=Column(BigInteger, Identity(always=True), primary_key=True))
@@ -90,6 +91,11 @@ class ThresholdEvent(SQLModel, table=True):
     """What corrections have said since."""
     fired_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
     settled_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    speed: str | None = Field(default=None, sa_column=Column(String(32)))
+    """The carrier's speed class that was asked for because of it."""
+    speed_before: str | None = Field(default=None, sa_column=Column(String(32)))
+    """What the line gets back when the cycle is over; NULL where that is not known."""
+    lifted_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
 
 
 class FindingState(StrEnum):
