@@ -11,7 +11,7 @@ import structlog
 from mdm import clock, db
 from mdm.cellular import odd_use
 from mdm.cellular.forecast import making, scores
-from mdm.cellular.stages import acting, crossings
+from mdm.cellular.stages import acting, crossings, slowing
 from mdm.organization.hours import JST
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +32,8 @@ def look(*, budget_s: float = _BUDGET_S) -> Counter[str]:
         done["fired"], done["annotated"] = crossings.find(session)
     with db.transaction() as session:
         done["acts"] = acting.act(session).total()
+    with db.transaction() as session:
+        done += slowing.lift(session)
     with db.transaction() as session:
         done += odd_use.look_now(session)
     if not done["sims"] and now.astimezone(JST).time() >= FROM:

@@ -120,6 +120,19 @@ def settle(
     print(f"#{alert}: {done}")
 
 
+@alerts.command()
+def restrict(
+    alert: Annotated[int, typer.Argument(help="Its number in `tabane usage alerts --waiting`.")],
+    *,
+    speed: Annotated[str | None, typer.Option("--speed", help="The carrier's class; else the rule's.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with the act. No names.")],
+) -> None:
+    """Ask the line's carrier to slow it until the cycle is over."""
+    with connected() as api:
+        done = api.post(f"{_PATH}/alerts/{alert}/restrict", {"reason": reason, "speed": speed})
+    print(f"#{alert}: {done['done']}")
+
+
 def _limit(gb: float | None, percent: int | None) -> dict[str, Any]:
     return {"limit_bytes": None if gb is None else round(gb * 10**9), "limit_percent": percent}
 

@@ -26,7 +26,7 @@ def today() -> date:
 @pytest.fixture
 def lines(boss, sims, sql):
     """The lines of the plan with 7 GB in a pool; return it."""
-    [plan] = boss.get("plans").json()
+    [plan] = [each for each in boss.get("plans").json() if each["code"] == "7gb"]
     terms = {"allowance_bytes": 7 * GB, "effective": "2026-01-01T00:00+09:00"}
     assert boss.post(f"plans/{plan['id']}/terms", json=terms).status_code == 201
     pool = boss.post("pools", json={"account": "files-1", "name": "share-1"}).json()["id"]
@@ -219,3 +219,113 @@ def test_rules_from_the_command_line(sims, used, boss, monkeypatch, sql) -> None
         [alert] = json.loads(tabane("alerts", "--waiting", "--json"))
         assert "talked" in tabane("settle", str(alert["id"]), "talked to the class")
         assert json.loads(tabane("alerts", "--waiting", "--json")) == []
+
+
+@pytest.fixture
+def pretended(air, sql):
+    """The first pretended line of SORACOM in tablet T6, read from its carrier, at its usual speed; return its id."""
+    air.rounds("sims")
+    sim = air.sim(0)
+    sql(
+        "INSERT INTO sim_binding (sim_id, device_id, valid_from, source, bound_by)"
+        " SELECT :sim, id, now(), 'operator', 'test' FROM device WHERE control_number = 'T6'",
+        sim=sim["id"],
+    )
+    assert sim["effective_speed"]
+    return sim["id"]
+
+
+@pytest.fixture
+def over(pretended, used, sql):
+    """Let restrictions fire at once, and the pretended line be far above; `automatic` for without a person."""
+
+    def pass_limit(*, automatic):
+        sql("DELETE FROM threshold_rule WHERE action <> 'restrict'")
+        parameters = json.dumps({"automatic": True} if automatic else {})
+        sql(
+            "UPDATE threshold_rule SET limit_percent = NULL, limit_bytes = 1000, parameters = CAST(:p AS jsonb)",
+            p=parameters,
+        )
+        used(pretended, 30 * GB)
+        usage_watch.look()
+
+    return pass_limit
+
+
+def next_cycle(sql):
+    """Let everything have happened in the cycle before."""
+    sql("UPDATE threshold_event SET cycle_start = (cycle_start - interval '1 month')::date")
+    sql("DELETE FROM usage_cycle")
+    usage_watch.look()
+
+
+def test_a_line_is_slowed_for_the_rest_of_the_cycle(over, pretended, air, sql) -> None:
+    """An automatic restriction asks the carrier, whose own word makes it so; with the next cycle the line is let go."""
+    before = air.sim(0)["effective_speed"]
+    over(automatic=True)
+    [(done, settled)] = sql("SELECT done, settled_at IS NOT NULL FROM threshold_event")
+    assert done == "the carrier was asked to slow the line (s1.minimum), until the cycle is over"
+    assert settled
+    assert air.sim(0)["effective_speed"] == before
+    air.acts()
+    air.acts()
+    assert air.sim(0)["effective_speed"] == "s1.minimum"
+    usage_watch.look()
+    assert sql("SELECT count(*) FROM sim_action") == [(1,)]
+    next_cycle(sql)
+    air.acts()
+    air.acts()
+    assert air.sim(0)["effective_speed"] == before
+    assert sql("SELECT note FROM threshold_event") == [
+        (f"the cycle is over: the carrier was asked for {before} again",)
+    ]
+    usage_watch.look()
+    assert sql("SELECT count(*) FROM sim_action") == [(2,)]
+
+
+def test_a_speed_that_somebody_set_since_stays(over, pretended, air, boss, sql) -> None:
+    """Whoever gave the line another speed meanwhile is not overruled when the cycle is over."""
+    over(automatic=True)
+    air.acts()
+    air.acts()
+    body = {"kind": "speed", "value": "s1.standard", "reason": "homework"}
+    assert boss.post(f"sims/{pretended}/actions", json=body, headers={"Idempotency-Key": "k"}).status_code == 202
+    air.acts()
+    air.acts()
+    next_cycle(sql)
+    assert sql("SELECT note FROM threshold_event") == [("somebody has set another speed since",)]
+    assert air.sim(0)["intended_speed"] == "s1.standard"
+
+
+def test_a_person_decides_on_a_restriction(over, pretended, air, boss, sims, used, sql) -> None:
+    """Without `automatic` nothing is asked until a person says so; where only a policy can, that is said."""
+    used(sims[1], 30 * GB)
+    over(automatic=False)
+    assert sql("SELECT count(*) FROM sim_action") == [(0,)]
+    waiting = {each["scope_id"]: each["id"] for each in boss.get("usage/alerts").json()["items"]}
+    path = "usage/alerts/{}/restrict"
+    refused = boss.post(path.format(waiting[sims[1]]), json={"reason": "r"})
+    assert (refused.status_code, "policy exception" in refused.json()["detail"]) == (409, True)
+    wrong = boss.post(path.format(waiting[pretended]), json={"reason": "r", "speed": "warp"})
+    assert wrong.status_code == 422
+    slowed = boss.post(path.format(waiting[pretended]), json={"reason": "r", "speed": "s1.slow"})
+    assert slowed.json()["done"] == (
+        "the carrier was asked to slow the line (s1.slow), on a person's word, until the cycle is over"
+    )
+    assert sql("SELECT value, state FROM sim_action") == [("s1.slow", "approved")]
+    assert boss.post(path.format(waiting[pretended]), json={"reason": "r"}).status_code == 409
+
+
+def test_not_too_many_lines_are_slowed_by_themselves(over, pretended, air, sql, used) -> None:
+    """What is beyond the number that a job may change at once waits for a person."""
+    others = [air.sim(number)["id"] for number in (1, 2)]
+    sql(
+        "INSERT INTO safeguard_threshold (name, value, set_at, set_by, reason)"
+        " VALUES ('sims.at_once', 2, now(), 'test', '')"
+    )
+    for sim in others:
+        used(sim, 30 * GB)
+    over(automatic=True)
+    assert sql("SELECT count(*) FROM sim_action") == [(2,)]
+    [(done,)] = sql("SELECT done FROM threshold_event WHERE settled_at IS NULL")
+    assert done.endswith("enough lines were slowed by themselves today")

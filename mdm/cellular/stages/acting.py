@@ -7,8 +7,7 @@ unless the rule says that the carrier is asked at once.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import Row, text
@@ -16,11 +15,12 @@ from sqlmodel import Session
 
 from mdm import clock
 from mdm.audit import chain
-from mdm.cellular.models import ActionKind, Watched
+from mdm.cellular.models import Watched
+from mdm.cellular.stages import slowing
 from mdm.cellular.stages.rules import Act
+from mdm.cellular.stages.slowing import ACTOR
 from mdm.safeguards import notices
 
-ACTOR: Final = "system:usage"
 AT_ONCE: Final = 1000
 _NAMED: Final = 50
 """Schools that a notice names, those with the most first."""
@@ -43,38 +43,14 @@ _DONE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
-    """By what a line can be slowed: the carrier's speed class, or None where only a policy can."""
-
-    speed: str | None
-
-    @property
-    def said(self) -> str:
-        """What is written beside the event while it waits for a person."""
-        if self.speed is not None:
-            return f"waits for a person: the carrier can slow the line ({self.speed})"
-        return (
-            "waits for a person: the carrier cannot slow the line; a policy exception for the tablet can"
-            " (apps.network_rules, two persons)"
-        )
-
-
-def means_of(*, enabled: bool, capabilities: Mapping[str, Any], speed: str | None) -> Means:
-    """Return by what a line of an account can be slowed. `speed` is what the rule names; else the slowest."""
-    speeds: Sequence[str] = capabilities.get("speeds") or ()
-    if not enabled or ActionKind.SPEED.value not in (capabilities.get("acts") or ()) or not speeds:
-        return Means(None)
-    return Means(speed if speed in speeds else speeds[0])
-
-
 def act(session: Session) -> Counter[str]:
     """Do what is due, up to some hundred events, and return how many of each act there were."""
     due = session.execute(text(_DUE), {"limit": AT_ONCE}).all()
     done: Counter[str] = Counter()
     said: dict[int, tuple[str, bool]] = {}
     for event in due:
-        said[event.id] = _restrict(event) if event.action == Act.RESTRICT else (_DONE.get(event.action, "kept"), True)
+        restrict = event.action == Act.RESTRICT
+        said[event.id] = _restrict(session, event) if restrict else (_DONE.get(event.action, "kept"), True)
         done[event.action] += 1
     if not due:
         return done
@@ -98,10 +74,15 @@ def act(session: Session) -> Counter[str]:
     return done
 
 
-def _restrict(event: Row[Any]) -> tuple[str, bool]:
+def _restrict(session: Session, event: Row[Any]) -> tuple[str, bool]:
     """Return what to write beside a restriction, and whether that settles it."""
     speed = event.parameters.get("speed")
-    return means_of(enabled=event.enabled, capabilities=event.capabilities, speed=speed).said, False
+    means = slowing.means_of(enabled=event.enabled, capabilities=event.capabilities, speed=speed)
+    if means.speed is None or not event.parameters.get("automatic"):
+        return means.said, False
+    if not slowing.room(session):
+        return f"{means.said}; enough lines were slowed by themselves today", False
+    return slowing.by_itself(session, event.id, means.speed)
 
 
 def _tell(session: Session, due: Sequence[Row[Any]]) -> None:

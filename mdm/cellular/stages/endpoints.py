@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mdm.api import Page, Paging, page_of
 from mdm.auth import Action, Principal, may
 from mdm.cellular.models import ThresholdRule, Watched
-from mdm.cellular.stages import alerts, rules
+from mdm.cellular.stages import alerts, rules, slowing
 from mdm.cellular.stages.rules import Act, Metric, Wanted
 from mdm.db import SessionDep
 
@@ -77,6 +77,17 @@ class SettleAlert(BaseModel):
     done: str = Field(min_length=1, max_length=200, description="No names.", examples=["talked to the class"])
 
 
+class RestrictLine(BaseModel):
+    """A person's word that a line is to be slowed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(
+        min_length=1, max_length=400, description="Why; kept with the act. No names.", examples=["told twice"]
+    )
+    speed: str | None = Field(default=None, max_length=32, description="The carrier's class; else the rule's.")
+
+
 def _out(rule: ThresholdRule) -> RuleOut:
     wanted = rules.wanted_of(rule)
     given = {name: getattr(wanted, name) for name in RuleIn.model_fields}
@@ -134,3 +145,16 @@ def settle_alert(
 ) -> AlertOut:
     """Settle an alert that waits for a person."""
     return AlertOut.model_validate(alerts.settle(session, principal, alert_id, said=body.done))
+
+
+@router.post("/alerts/{alert_id}/restrict", operation_id="restrictForAlert", summary="Slow the line")
+def restrict_for_alert(
+    alert_id: int,
+    body: RestrictLine,
+    session: SessionDep,
+    principal: Annotated[Principal, Depends(may(Action.CONTROL_SIMS))],
+) -> AlertOut:
+    """Ask the line's carrier to slow it until the cycle is over; refused where only a policy can."""
+    alerts.find(session, principal.scope, alert_id)
+    slowing.by_a_person(session, principal, alert_id, reason=body.reason, speed=body.speed)
+    return AlertOut.model_validate(alerts.find(session, principal.scope, alert_id))
