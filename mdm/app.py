@@ -24,6 +24,7 @@ from mdm.apple import endpoints as apple_door
 from mdm.audit import endpoints as audit
 from mdm.auditor import endpoints as auditor
 from mdm.auth.guards import refuse_unguarded
+from mdm.campaigns import endpoints as campaigns
 from mdm.cellular import account_endpoints as carriers
 from mdm.cellular import action_endpoints as sim_acts
 from mdm.cellular import endpoints as sims
@@ -92,6 +93,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     case_acts.router,
     case_repairs.router,
     case_papers.router,
+    campaigns.router,
     keys.router,
     safeguards.router,
     freeze_endpoints.router,

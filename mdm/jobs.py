@@ -49,6 +49,8 @@ class Job(StrEnum):
     """Start whereabouts checks whose day has come, take check-ins as evidence, escalate what is not verified."""
     WATCH_USAGE = "watch_usage"
     """Forecast the ends of cycles once a day, score past forecasts, find limits of use that were passed."""
+    CAMPAIGNS = "campaigns"
+    """Bring bulk wipes forward: who falls out, the next wave, pauses and ends. Lets nothing leave."""
 
 
 QUEUES: dict[Job, str] = {
@@ -65,6 +67,7 @@ QUEUES: dict[Job, str] = {
     Job.AUDIT_COMMANDS: "sweep",
     Job.CHECKS: "sweep",
     Job.RECONCILE: "sweep",
+    Job.CAMPAIGNS: "sweep",
     Job.CARRIERS: "carriers",
     Job.NOTIFY: "sweep",
     Job.WATCH_USAGE: "sweep",

@@ -27,6 +27,7 @@ _ALLOWED = frozenset(
         "device_id",
         "command_id",
         "rollout_id",
+        "campaign_id",
         "ticket_id",
         "approval_id",
         "operator_id",

@@ -23,6 +23,7 @@ from profiles import drift, targets
 from workers import (
     auditing,
     auditor,
+    campaigns,
     carriers,
     cases,
     checks,
@@ -160,6 +161,12 @@ def reconcile_sims() -> None:
 def ask_carriers() -> None:
     """Ask carriers what is due."""
     carriers.work()
+
+
+@app.task(name=Job.CAMPAIGNS.value, shared=False)  # type: ignore[untyped-decorator]
+def run_campaigns() -> None:
+    """Bring bulk wipes forward."""
+    campaigns.bring_forward()
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]

@@ -31,6 +31,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "checks": _every(120, Job.CHECKS),
     "usage_watch": _every(300, Job.WATCH_USAGE),
     "reconcile": _every(120, Job.RECONCILE),
+    "campaigns": _every(15, Job.CAMPAIGNS),
     "carriers": _every(10, Job.CARRIERS),
 }
 """Beat's entries."""

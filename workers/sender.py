@@ -15,6 +15,7 @@ from celery.signals import celeryd_after_setup, worker_shutting_down
 
 import mdm.organization.models  # noqa: F401 - other rooms' tables refer to its tables
 from mdm import db
+from mdm.campaigns import leaving as campaigns
 from mdm.commands import leaving
 from mdm.jobs import QUEUES, Job
 from workers.configuration import LoggedTask, base
@@ -58,9 +59,23 @@ def look() -> Counter[str]:
             except Exception as error:  # noqa: BLE001 - one that cannot be looked at must not hold the others up
                 done["failed"] += 1
                 _log.error("not_looked_at", approval=str(approval_id), error=type(error).__name__)
+        _look_at_campaigns(done)
     if done.total() != done[leaving.Verdict.WAITS.value]:
         _log.info("looked", counts=dict(done))
     return done
+
+
+def _look_at_campaigns(done: Counter[str]) -> None:
+    """Let go what may go of each campaign, a part of a wave at a time and each in a transaction of its own."""
+    with db.transaction() as session:
+        found = campaigns.waiting(session)
+    for campaign_id in found:
+        try:
+            with db.transaction() as session:
+                done.update(+campaigns.let_go(session, campaign_id))
+        except Exception as error:  # noqa: BLE001 - one that cannot be looked at must not hold the others up
+            done["failed"] += 1
+            _log.error("campaign_not_looked_at", campaign_id=str(campaign_id), error=type(error).__name__)
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]

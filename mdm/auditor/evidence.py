@@ -93,7 +93,7 @@ def _request(row: Mapping[Any, Any]) -> Request:
 
 def trail(session: Session) -> OnRecord:
     """Return what the trail says of approvals; an event whose seal is not ours says nothing."""
-    approved: dict[str, tuple[str, str]] = {}
+    approved: dict[str, set[tuple[str, str]]] = {}
     pinned: dict[str, tuple[str, str]] = {}
     let_go, before_seals = set(), set()
     first_sealed = session.execute(text(_FIRST_SEALED)).scalar()
@@ -106,12 +106,13 @@ def trail(session: Session) -> OnRecord:
         elif not _is_sealed(link):
             continue
         elif link.action == "approval.approve":
-            approved[subject_id] = (link.actor, str(link.details.get("digest")))
+            approved.setdefault(subject_id, set()).add((link.actor, str(link.details.get("digest"))))
         elif link.action == "key.pin" and link.actor == "host":
             pinned[subject_id] = (str(link.details.get("operator")), str(link.details.get("fingerprint")))
         elif link.action == "command.release" and link.actor == _SENDER:
             let_go.add(str(link.details.get("command")))
-    return OnRecord(approved, pinned, frozenset(let_go), frozenset(before_seals))
+    by_id = {subject_id: frozenset(given) for subject_id, given in approved.items()}
+    return OnRecord(by_id, pinned, frozenset(let_go), frozenset(before_seals))
 
 
 def _events(session: Session) -> Iterator[Link]:
@@ -161,15 +162,18 @@ def vanished(session: Session, let_go: Iterable[Release]) -> list[Release]:
     return [recent[row[0]] for row in session.execute(text(_GONE), {"ids": list(recent)})]
 
 
-def departures(looked: Iterable[Suspect], let_go: Mapping[UUID, Release]) -> list[Departure]:
-    """Return when each command left, but for those of campaigns, which waves bound and not budgets.
+def departures(
+    looked: Iterable[Suspect], let_go: Mapping[UUID, Release], members: Mapping[UUID, UUID]
+) -> list[Departure]:
+    """Return when each command left, but for those of campaigns (`members`), which waves bound and not budgets.
 
-    What the sender let go without leaving since counts as well; what it did not let go counts when it first moved.
+    A record that only says it is a campaign's is counted. What the sender let go without leaving since counts as well;
+    what it did not let go counts when it first moved.
     """
     found = [
         Departure(each.command_id, each.at, each.school_id, each.people)
         for each in let_go.values()
-        if each.campaign_id is None
+        if each.campaign_id is None or members.get(each.command_id) != each.campaign_id
     ]
     for each in looked:
         request = each.request

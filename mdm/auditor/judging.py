@@ -65,6 +65,8 @@ class Fault(StrEnum):
     """The audit trail does not say that the sender let it go."""
     OVER_BUDGET = "over_budget"
     """More had left in the hour or the day than the thresholds of that time allow."""
+    OVER_WAVE = "over_wave"
+    """More of a campaign had left than its wave holds."""
     VANISHED = "vanished"
     """It was let go, and its row is not there any more."""
 
@@ -125,8 +127,8 @@ class Suspect:
 class OnRecord:
     """What the sealed part of the audit trail says, as far as it concerns approvals."""
 
-    approved: Mapping[str, tuple[str, str]]
-    """By approval id: the actor and the digest."""
+    approved: Mapping[str, frozenset[tuple[str, str]]]
+    """By id of an approval or a campaign: the actors with their digests."""
     pinned: Mapping[str, tuple[str, str]]
     """By key id: the operator's name and the fingerprint."""
     let_go: frozenset[str]
@@ -152,7 +154,7 @@ def faults_of(suspect: Suspect, trail: OnRecord) -> set[Fault]:
         signing.fingerprint(request.key.public_key),
     ):
         found.add(Fault.KEY_NOT_ON_RECORD)
-    if trail.approved.get(str(request.id)) != (f"operator:{request.approver}", request.digest.hex()):
+    if (f"operator:{request.approver}", request.digest.hex()) not in trail.approved.get(str(request.id), ()):
         found.add(Fault.NOT_ON_RECORD)
     if str(suspect.id) not in trail.let_go:
         found.add(Fault.NOT_LET_GO)
@@ -206,17 +208,25 @@ def _digest(request: Request) -> bytes:
 
 
 def _is_signed(request: Request) -> bool:
-    key, decided = request.key, request.decided_at
-    if key is None or decided is None or request.approver is None or key.operator_id != request.decided_by:
+    if request.decided_at is None or request.approver is None or request.decided_by is None:
         return False
-    if key.pinned_at is None or key.pinned_at > decided + _SLACK:
-        return False
-    if key.revoked_at is not None and key.revoked_at < decided - _SLACK:
-        return False
-    parts = {name: str((request.signature or {}).get(name, "")) for name in signing.Signature.__dataclass_fields__}
     signed = signing.challenge(request.digest, approver=request.approver, urgent=request.urgent)
+    return is_signed_by(request.key, request.decided_by, request.decided_at, signed, request.signature)
+
+
+def is_signed_by(
+    key: SigningKey | None, operator_id: int, at: datetime, challenge: bytes, signature: Mapping[str, Any] | None
+) -> bool:
+    """Say whether a key that counted for this person at that moment signed these 32 bytes."""
+    if key is None or key.operator_id != operator_id:
+        return False
+    if key.pinned_at is None or key.pinned_at > at + _SLACK:
+        return False
+    if key.revoked_at is not None and key.revoked_at < at - _SLACK:
+        return False
+    parts = {name: str((signature or {}).get(name, "")) for name in signing.Signature.__dataclass_fields__}
     try:
-        signing.verify(signing.Key(KeyKind(key.kind), key.public_key), signed, signing.Signature(**parts))
+        signing.verify(signing.Key(KeyKind(key.kind), key.public_key), challenge, signing.Signature(**parts))
     except (NotProved, ValueError):
         return False
     return True

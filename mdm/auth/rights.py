@@ -107,7 +107,7 @@ class Action(StrEnum):
     MANAGE_CARRIERS = "carrier.manage"
     """Accounts, plans and their terms, pools, rules of use."""
     RUN_CAMPAIGN = "campaign.request"
-    """Ask for a bulk wipe of returned tablets. No route does so yet."""
+    """Ask for a bulk wipe of returned tablets, and let a paused one go on."""
 
 
 @dataclass(frozen=True, slots=True)

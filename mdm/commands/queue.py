@@ -20,7 +20,7 @@ from mdm.devices.models import Device, Enrollment
 from mdm.errors import Attempt, Conflict, Forbidden, Invalid, MdmError, NotFound
 from mdm.safeguards import approvals, breaker, budgets, seasoned, thresholds
 
-_LIVE = text(f"state IN ({', '.join(repr(state.value) for state in LIVE_STATES)})")
+LIVE = text(f"state IN ({', '.join(repr(state.value) for state in LIVE_STATES)})")
 """In words, not as parameters: a plan that PostgreSQL keeps cannot tell from a parameter which index is meant."""
 
 _BULK = 10
@@ -187,7 +187,7 @@ def _place(
     statement = (
         insert(Command)
         .values(rows)
-        .on_conflict_do_nothing(index_elements=["device_id", "dedupe_key"], index_where=_LIVE)
+        .on_conflict_do_nothing(index_elements=["device_id", "dedupe_key"], index_where=LIVE)
         .returning(Command)
     )
     fresh = {command.device_id: command for command in session.scalars(statement)}

@@ -7,7 +7,7 @@ the command line before it gives one, and the sender once more before anything l
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -21,6 +21,7 @@ from mdm.safeguards.models import KeyKind
 _REQUEST: Final = "tabane.request.1"
 _APPROVE: Final = "tabane.approve.1"
 _REGISTER: Final = "tabane.key.1"
+_SNAPSHOT: Final = "tabane.snapshot.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ def digest(
 def challenge(request_digest: bytes, *, approver: str, urgent: bool) -> bytes:
     """Return the 32 bytes that an approver signs: this request, by this person, and whether it need not wait."""
     return _hash([_APPROVE, request_digest.hex(), approver, urgent])
+
+
+def snapshot(lines: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return SHA-256 over a frozen list, line by line in the order given, for the subject of a request to name."""
+    return _hash([_SNAPSHOT, *lines])
 
 
 def registration_challenge(operator: str, *, label: str, public_key: bytes = b"") -> bytes:

@@ -35,6 +35,7 @@ class Name(StrEnum):
     CAMPAIGN_WAVE_1 = "campaign.wave.1"
     CAMPAIGN_WAVE_2 = "campaign.wave.2"
     CAMPAIGN_WAVE_3 = "campaign.wave.3"
+    CAMPAIGN_FAILURES = "campaign.failures_percent"
     SIMS_AT_ONCE = "sims.at_once"
     STEP_UP_A_MINUTES = "step_up.a_minutes"
     STEP_UP_B_MINUTES = "step_up.b_minutes"
@@ -95,6 +96,9 @@ FACTS: Final[Mapping[Name, Fact]] = {
     Name.CAMPAIGN_WAVE_3: _higher(500, "wipes in every later hour", least=1, most=15_000),
     Name.SIMS_AT_ONCE: _higher(
         10, "lines that one operator may suspend, resume or slow in one act without a second person", least=1, most=5000
+    ),
+    Name.CAMPAIGN_FAILURES: _higher(
+        2, "a campaign pauses when more percent of its wipes fail, and at least 3", most=50
     ),
     Name.STEP_UP_A_MINUTES: _higher(5, "minutes a fresh proof of presence counts for class A", least=1, most=60),
     Name.STEP_UP_B_MINUTES: _higher(15, "the same for class B in bulk", least=1, most=240),

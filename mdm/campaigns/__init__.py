@@ -1,0 +1,1 @@
+"""Bulk wipes of returned tablets, as campaigns that two organizations sign and that leave in waves."""
