@@ -14,8 +14,8 @@ _SEPARATORS: Final = ",\t;"
 _LONGEST_CELL: Final = 200
 
 
-def read(content: bytes) -> list[Given]:
-    """Return the numbers with their lines; empty lines are passed over. UTF-8 or CP932.
+def read(content: bytes, *, most: int = MAX_LINES) -> list[Given]:
+    """Return the numbers with their lines, `most` at most; empty lines are passed over. UTF-8 or CP932.
 
     With a header, the column that it names; without one, the first. `Malformed` for what is no such file.
     """
@@ -41,8 +41,8 @@ def read(content: bytes) -> list[Given]:
             cell = cells[column] if column < len(cells) else ""
             # Of a cell that is far too long the rest would not make a number of it.
             given.append(Given(rows.line_num, csvfile.tidy(cell[:_LONGEST_CELL])))
-            if len(given) > MAX_LINES:
-                raise Malformed(f"the list has more than {MAX_LINES:,} lines; send it in parts")
+            if len(given) > most:
+                raise Malformed(f"the list has more than {most:,} lines; send it in parts")
     except csv.Error:
         raise Malformed(f"line {rows.line_num}: a quote is not closed, or is misplaced") from None
     if not given:

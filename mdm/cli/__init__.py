@@ -43,6 +43,7 @@ ROOMS = (
     Room("mdm.cli.wipe", words=("wipe",)),
     Room("mdm.cli.case_more", "case"),
     Room("mdm.cli.approval", "approval"),
+    Room("mdm.cli.campaign", "campaign"),
     Room("mdm.cli.key", "key"),
     Room("mdm.cli.safeguard", "safeguard"),
     Room("mdm.cli.operator", "operator"),

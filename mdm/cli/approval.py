@@ -52,7 +52,7 @@ def approve(
     """
     with connected() as api:
         me = api.get("/api/v1/session")["name"]
-        key_id = _own_key(api)
+        key_id = own_key(api)
         request = api.get(f"/api/v1/approvals/{approval_id}")
         if not yes:
             _print_all(request)
@@ -71,8 +71,8 @@ def approve(
     _show(approval, as_json=as_json)
 
 
-def _own_key(api: Client) -> int:
-    """Return the number under which the server knows the key on this machine."""
+def own_key(api: Client) -> int:
+    """Return the number under which the server knows the key on this machine; ends the command where it knows none."""
     own = signing.fingerprint(keyfile.public_key())
     found = [int(each["id"]) for each in api.get("/api/v1/keys")["items"] if each["fingerprint"] == own]
     if not found:
