@@ -119,7 +119,7 @@ def look_now(session: Session) -> Counter[str]:
     if mine is None or (mine.finished_at is not None and now - mine.finished_at < _BREATHER):
         return Counter()
     since = {"since": day_of(now) - _STICKS, "floor": _IDLE_FLOOR}
-    done: Counter[str] = Counter()
+    found: list[tuple[FindingKind, list[Seen]]] = []
     for kind, statement in (
         (FindingKind.ROAMING, _ROAMING),
         (FindingKind.USED_WHILE_IDLE, _IDLE),
@@ -129,6 +129,9 @@ def look_now(session: Session) -> Counter[str]:
         sure = kind is not FindingKind.USED_WHILE_IDLE
         rows = session.execute(text(statement), since)
         seen = [_seen(dict(row._mapping), sure=sure) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+        found.append((kind, seen))
+    done: Counter[str] = Counter()
+    for kind, seen in found:  # last, for it holds up the trail
         done += _see(session, kind, seen)
     rounds.finish(session, NOW, through=now, counts=done)
     return done
@@ -140,8 +143,9 @@ def look_daily(session: Session) -> Counter[str]:
     mine = rounds.take(session, DAILY)
     if mine is None or (mine.finished_at is not None and day_of(mine.finished_at) >= day_of(now)):
         return Counter()
-    done = _see(session, FindingKind.SILENT_LINE, _silent(session, day_of(now)))
+    silent = _silent(session, day_of(now))
     found, days = _schools(session, day_of(now))
+    unusual, at_night = _lines(session, found, days), _night(session, day_of(now))
     steps = [
         Seen(
             f"school:{school}",
@@ -152,9 +156,11 @@ def look_daily(session: Session) -> Counter[str]:
         for school, each in found.items()
         if each.is_step
     ]
-    done += _see(session, FindingKind.SCHOOL_STEP, steps, since=day_of(now) - _SEEN_FOR)
-    done += _see(session, FindingKind.UNUSUAL_USE, _lines(session, found, days), since=day_of(now) - _SEEN_FOR)
-    done += _see(session, FindingKind.NIGHT_USE, _night(session, day_of(now)), since=day_of(now) - _SEEN_FOR)
+    since = day_of(now) - _SEEN_FOR
+    done = _see(session, FindingKind.SILENT_LINE, silent)  # from here on the trail is held up
+    done += _see(session, FindingKind.SCHOOL_STEP, steps, since=since)
+    done += _see(session, FindingKind.UNUSUAL_USE, unusual, since=since)
+    done += _see(session, FindingKind.NIGHT_USE, at_night, since=since)
     rounds.finish(session, DAILY, through=now, counts=done)
     return done
 

@@ -167,6 +167,18 @@ def test_what_it_came_to(fleet, sims, sql, use, at, boss) -> None:
     assert scores["sim", 5]["forecasts"] == 3
 
 
+def test_old_forecasts_of_lines_go(fleet, sql) -> None:
+    """Forecasts of single lines are kept for 400 days, those of pools for ever."""
+    sql(
+        "INSERT INTO forecast_snapshot (made_on, scope, scope_id, method, cycle_start, used_bytes, p10, p50, p90)"
+        " SELECT d::date, scope, 1, 'calendar-1', d::date, 0, 0, 0, 0 FROM unnest(ARRAY['sim', 'pool']) scope,"
+        " unnest(ARRAY['2025-05-01', '2025-05-30']) d"
+    )
+    usage_watch.look()
+    kept = sql("SELECT scope, made_on::text FROM forecast_snapshot WHERE made_on < '2026-01-01' ORDER BY 1, 2")
+    assert kept == [("pool", "2025-05-01"), ("pool", "2025-05-30"), ("sim", "2025-05-30")]
+
+
 def test_a_look_back(fleet, boss) -> None:
     """A regular life is forecast well in a past cycle that has one before it, and better than by going straight on."""
     found = boss.get("usage/forecasts/backtest", params={"cycles": 2, "day": [10]}).json()

@@ -18,6 +18,8 @@ from mdm.organization import calendars
 
 LATE: Final = timedelta(days=2)
 """The last days of a cycle come in so late."""
+KEPT_FOR: Final = timedelta(days=400)
+"""So long, then those of single lines are deleted; those of pools, schools and the fleet stay."""
 KEPT_DAYS: Final = (5, 10, 15, 20)
 """Of single lines only the forecasts of these days of a cycle are kept, once it is over."""
 _DAYS: Final = "u.usage_date >= :start AND u.usage_date < :end"
@@ -38,6 +40,9 @@ _OF: Final = {
 def fill(session: Session, now: datetime) -> int:
     """Write down what the last cycles came to, again when corrections came in; return how many forecasts changed."""
     made, changed = making.day_of(now), 0
+    session.execute(
+        text("DELETE FROM forecast_snapshot WHERE scope = 'sim' AND made_on < :day"), {"day": made - KEPT_FOR}
+    )
     held = session.execute(text("SELECT id, cycle_anchor_day, billing_tz FROM carrier_account")).all()
     month = cycles.before(cycles.of_day(made, 1), 1)
     for scope in (Watched.SCHOOL, Watched.FLEET):
