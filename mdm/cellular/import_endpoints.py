@@ -11,7 +11,7 @@ from mdm.api.problems import PROBLEMS
 from mdm.api.uploads import CSV_BODY, MULTIPART_SLACK, Uploaded, digest_of
 from mdm.audit import chain
 from mdm.auth import Action, Principal, may
-from mdm.cellular import accounts, sim_import
+from mdm.cellular import accounts, batches, sim_import
 from mdm.cellular.models import BatchState, CarrierAccount, ImportBatch, ImportKind, ImportRow
 from mdm.cellular.sim_columns import WIDTHS, Headers, checked_mapping
 from mdm.cellular.sim_import import Counts
@@ -123,7 +123,7 @@ def import_sims(
     mapping = {**found.sim_mapping, **_mapping(header or [])}
     sha256 = digest_of(file)
     if not again and mapping == found.sim_mapping:
-        batch = sim_import.known_batch(session, found, sha256)
+        batch = batches.known(session, found, ImportKind.SIMS, sha256)
         if batch is not None:
             return _nothing_to_do(batch)
     headers = Headers(mapping)
@@ -138,7 +138,7 @@ def import_sims(
     size = file.seek(0, 2)
     accounts.remember_mapping(session, found, mapping)
     bound = sim_import.apply(session, found, counts, by=principal.actor, whole=whole)
-    sim_import.keep_batch(session, found, counts, sha256=sha256, size=size, by=principal.actor)
+    batches.keep(session, found, ImportKind.SIMS, counts, sha256=sha256, size=size, by=principal.actor)
     details = {"new": counts.new, "changed": counts.changed, "unchanged": counts.unchanged, "errors": counts.errors}
     details |= {"bound": bound}
     chain.record(session, principal, "sim.import", f"carrier:{found.id}", details | {"sha256": sha256.hex()})
@@ -180,7 +180,7 @@ def _mapping(given: list[str]) -> dict[str, str]:
 
 
 def _refusal(session: Session, counts: Counts) -> Invalid:
-    notes = sim_import.notes(session, "error", limit=1000)
+    notes = batches.notes(session, "error", limit=1000)
     errors = [{"pointer": f"/lines/{note.line}", "detail": note.reason} for note in notes]
     return Invalid(f"nothing was imported: {counts.errors:,} lines are wrong", errors=errors)
 
@@ -227,6 +227,6 @@ def _report(session: Session, counts: Counts, ignored: list[str], *, show: int, 
         bound=0,
         ignored=ignored[:100],
         lines=lines,
-        faults=[NoteOut.model_validate(note) for note in sim_import.notes(session, "error", limit=max_faults)],
-        notices=[NoteOut.model_validate(note) for note in sim_import.notes(session, "odd", limit=max_faults)],
+        faults=[NoteOut.model_validate(note) for note in batches.notes(session, "error", limit=max_faults)],
+        notices=[NoteOut.model_validate(note) for note in batches.notes(session, "odd", limit=max_faults)],
     )

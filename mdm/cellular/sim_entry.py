@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from mdm.cellular.batches import Note
 from mdm.cellular.models import SimStatus
 from mdm.cellular.sim_columns import STATUS_WORDS, Column
 from mdm.csvfile import Row
@@ -17,15 +18,6 @@ from mdm.errors import Invalid
 T = TypeVar("T")
 _FORMULA: Final = ("=", "+", "-", "@")
 _HOME_NETWORKS: Final = ("440", "441")
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """What is wrong (`error`) or odd (`warning`, `information`) about one line."""
-
-    line: int
-    level: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ All or nothing where a line is wrong, unless the caller skips bad lines. The sam
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import text
@@ -14,13 +13,10 @@ from sqlmodel import Session
 from mdm.cellular import bindings, plans, pools, sim_stage
 from mdm.cellular.bindings import Word
 from mdm.cellular.locks import hold
-from mdm.cellular.models import BatchState, BindingSource, CarrierAccount, ImportBatch, ImportKind
+from mdm.cellular.models import BindingSource, CarrierAccount
 from mdm.cellular.sim_columns import Column
-from mdm.cellular.sim_entry import Note
 from mdm.csvfile import Row
 
-KEPT_NOTES: Final = 10_000
-"""So many notes of a file are kept with its batch."""
 _NUMBERS: Final = frozenset({Column.ICCID, Column.EID, Column.IMSI, Column.MSISDN})
 _BATCH: Final = 5000
 
@@ -73,31 +69,6 @@ def lines(session: Session, *, limit: int) -> list[Line]:
     ]
 
 
-def notes(session: Session, level: str, *, limit: int) -> list[Note]:
-    """Return what was found wrong (`error`) or odd, in the order of the lines."""
-    wanted = "level = 'error'" if level == "error" else "level <> 'error'"
-    rows = session.execute(
-        text(
-            "SELECT line, level, string_agg(reason, '; ' ORDER BY reason) FROM sim_note"
-            f" WHERE {wanted} GROUP BY line, level ORDER BY line, level LIMIT :limit"
-        ),
-        {"limit": limit},
-    )
-    return [Note(*row) for row in rows]
-
-
-def known_batch(session: Session, account: CarrierAccount, sha256: bytes) -> ImportBatch | None:
-    """Return the import of the same bytes under the same mapping, if all of it went in."""
-    row = session.execute(
-        text(
-            "SELECT id FROM import_batch WHERE account_id = :account AND kind = 'sims' AND sha256 = :sha256"
-            " AND mapping_version = :version AND state = 'applied' AND rows_bad = 0"
-        ),
-        {"account": account.id, "sha256": sha256, "version": account.mapping_version},
-    ).first()
-    return None if row is None else session.get_one(ImportBatch, row.id)
-
-
 def apply(session: Session, account: CarrierAccount, counts: Counts, *, by: str, whole: bool) -> int:
     """Write what was planned, bad lines left out; return how many tablets got another SIM.
 
@@ -116,40 +87,6 @@ def apply(session: Session, account: CarrierAccount, counts: Counts, *, by: str,
         session.execute(text(_LISTED))
         session.execute(text(_MISSING), parameters)
     return len(pairs) + bindings.follow_ledger(session)
-
-
-def keep_batch(
-    session: Session, account: CarrierAccount, counts: Counts, *, sha256: bytes, size: int, by: str
-) -> ImportBatch:
-    """Put an import on record with the first notes; the record of the same file, imported before, is replaced."""
-    gone = {"account": account.id, "sha256": sha256, "version": account.mapping_version}
-    session.execute(
-        text(
-            "DELETE FROM import_batch WHERE account_id = :account AND kind = 'sims' AND sha256 = :sha256"
-            " AND mapping_version = :version AND state = 'applied'"
-        ),
-        gone,
-    )
-    now: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
-    batch = ImportBatch(
-        account_id=account.id or 0,
-        kind=ImportKind.SIMS,
-        sha256=sha256,
-        mapping_version=account.mapping_version,
-        size=size,
-        state=BatchState.APPLIED,
-        rows_new=counts.new,
-        rows_changed=counts.changed,
-        rows_same=counts.unchanged,
-        rows_bad=counts.errors,
-        started_at=now,
-        finished_at=now,
-        brought_by=by[:80],
-    )
-    session.add(batch)
-    session.flush()
-    session.execute(text(_KEEP_NOTES), {"batch": batch.id, "limit": KEPT_NOTES})
-    return batch
 
 
 def _join_pools(session: Session, account: CarrierAccount, by: str) -> None:
@@ -178,7 +115,7 @@ _COUNT: Final = """
 SELECT count(*) FILTER (WHERE NOT bad AND sim_id IS NULL) AS new,
     count(*) FILTER (WHERE NOT bad AND sim_id IS NOT NULL AND changes <> '{}') AS changed,
     count(*) FILTER (WHERE NOT bad AND sim_id IS NOT NULL AND changes = '{}') AS unchanged,
-    (SELECT count(DISTINCT line) FROM sim_note WHERE level = 'error') AS errors,
+    (SELECT count(DISTINCT line) FROM import_note WHERE level = 'error') AS errors,
     (SELECT count(*) FROM (SELECT DISTINCT plan FROM sim_stage WHERE NOT bad AND plan IS NOT NULL
         EXCEPT SELECT code FROM plan WHERE account_id = :account) x) AS plans,
     (SELECT count(*) FROM sim s WHERE s.account_id = :account AND s.effective_status <> 'terminated'
@@ -250,9 +187,4 @@ UPDATE sim s SET listed_at = now(), missing_since = NULL FROM sim_stage st WHERE
 _MISSING: Final = """
 UPDATE sim s SET missing_since = now() WHERE s.account_id = :account AND s.missing_since IS NULL
     AND s.effective_status <> 'terminated' AND NOT EXISTS (SELECT FROM sim_stage st WHERE st.sim_id = s.id)
-"""
-_KEEP_NOTES: Final = """
-INSERT INTO import_row (batch_id, line, level, reason)
-SELECT :batch, line, replace(level, 'information', 'info'), left(string_agg(reason, '; '), 200)
-FROM (SELECT * FROM sim_note ORDER BY line LIMIT :limit) x GROUP BY line, level
 """

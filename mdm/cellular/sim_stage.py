@@ -3,31 +3,30 @@
 So a file of any size is one row at a time in memory, and every question about it is one statement. Writes no SIM.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlmodel import Session
 
+from mdm.cellular import batches
 from mdm.cellular.models import CarrierAccount, CarrierKind
 from mdm.cellular.sim_columns import Column
-from mdm.cellular.sim_entry import Note, read_entry
+from mdm.cellular.sim_entry import read_entry
 from mdm.csvfile import Row
 
 _BATCH: Final = 5000
 _TABLES: Final = """
-DROP TABLE IF EXISTS pg_temp.sim_stage, pg_temp.sim_note;
+DROP TABLE IF EXISTS pg_temp.sim_stage;
 CREATE TEMPORARY TABLE sim_stage (line integer, core text, iccid text, eid text, imsi text, msisdn text,
     carrier_sim_id text, plan text, pool text, status text, carrier_status text, control_number text,
-    sim_id bigint, device_id bigint, pool_id bigint, changes text[], bad boolean NOT NULL DEFAULT false) ON COMMIT DROP;
-CREATE TEMPORARY TABLE sim_note (line integer, level text, reason text) ON COMMIT DROP
+    sim_id bigint, device_id bigint, pool_id bigint, changes text[], bad boolean NOT NULL DEFAULT false) ON COMMIT DROP
 """
 _COPY_ENTRIES: Final = (
     "COPY sim_stage (line, core, iccid, eid, imsi, msisdn, carrier_sim_id, plan, pool, status, carrier_status,"
     " control_number) FROM STDIN"
 )
-_COPY_NOTES: Final = "COPY sim_note (line, level, reason) FROM STDIN"
 
 _ONCE: Final = {
     "core": "the ICCID",
@@ -44,25 +43,25 @@ UPDATE sim_stage st SET sim_id = s.id FROM sim s WHERE s.iccid_core = st.core;
 UPDATE sim_stage st SET device_id = d.id FROM device d WHERE d.control_number = st.control_number;
 UPDATE sim_stage st SET pool_id = p.id FROM plan_pool p WHERE p.name = st.pool AND p.account_id = {account};
 CREATE INDEX ON sim_stage (sim_id);
-CREATE INDEX ON sim_note (line);
+CREATE INDEX ON import_note (line);
 ANALYZE sim_stage
 """
 _TWICE: Final = """
-INSERT INTO sim_note SELECT line, 'error', format(CAST(:what AS text) || ' is on line %s already', first) FROM (
+INSERT INTO import_note SELECT line, 'error', format(CAST(:what AS text) || ' is on line %s already', first) FROM (
     SELECT line, first_value(line) OVER (PARTITION BY {column} ORDER BY line) AS first
     FROM sim_stage WHERE {column} IS NOT NULL) x WHERE first <> line
 """
 _STRANGE: Final = (
     (
-        "INSERT INTO sim_note SELECT st.line, 'error', 'the SIM belongs to another account'"
+        "INSERT INTO import_note SELECT st.line, 'error', 'the SIM belongs to another account'"
         " FROM sim_stage st JOIN sim s ON s.id = st.sim_id WHERE s.account_id <> :account"
     ),
     (
-        "INSERT INTO sim_note SELECT line, 'error', 'pool: the account has no pool of this name'"
+        "INSERT INTO import_note SELECT line, 'error', 'pool: the account has no pool of this name'"
         " FROM sim_stage WHERE pool IS NOT NULL AND pool_id IS NULL"
     ),
     (
-        "INSERT INTO sim_note SELECT line, 'error', 'control_number: the ledger has no such tablet'"
+        "INSERT INTO import_note SELECT line, 'error', 'control_number: the ledger has no such tablet'"
         " FROM sim_stage WHERE control_number IS NOT NULL AND device_id IS NULL"
     ),
 )
@@ -84,14 +83,14 @@ _IN_THE_WAY: Final = {
 }
 """What another SIM has that a line wants, and the line that makes way for it, if there is one."""
 _FOLLOW: Final = """
-INSERT INTO sim_note
+INSERT INTO import_note
 WITH RECURSIVE needs (line, way) AS MATERIALIZED ({needs}), bad (line, because) AS (
-    SELECT DISTINCT line, CAST(NULL AS integer) FROM sim_note WHERE level = 'error'
+    SELECT DISTINCT line, CAST(NULL AS integer) FROM import_note WHERE level = 'error'
     UNION SELECT n.line, n.way FROM needs n JOIN bad b ON b.line = n.way)
 SELECT line, 'error', format('line %s, which would make way for it, is wrong', min(because)) FROM bad
-WHERE line NOT IN (SELECT line FROM sim_note WHERE level = 'error') GROUP BY line
+WHERE line NOT IN (SELECT line FROM import_note WHERE level = 'error') GROUP BY line
 """
-_BAD: Final = "UPDATE sim_stage SET bad = true WHERE line IN (SELECT line FROM sim_note WHERE level = 'error')"
+_BAD: Final = "UPDATE sim_stage SET bad = true WHERE line IN (SELECT line FROM import_note WHERE level = 'error')"
 
 _DIFFERS: Final[dict[str, str]] = {
     Column.ICCID: "length(s.iccid_full) = 18 AND length(st.iccid) > 18",
@@ -119,6 +118,7 @@ _COMPARE: Final = (
 
 def load(session: Session, rows: Iterable[Row[Column]]) -> None:
     """Read a file into the tables; nobody else waits for that."""
+    batches.begin(session)
     for statement in _TABLES.split(";"):
         session.execute(text(statement))
     for batch in _batches(rows):
@@ -128,8 +128,8 @@ def load(session: Session, rows: Iterable[Row[Column]]) -> None:
             notes += said
             if entry is not None:
                 entries.append(entry)
-        _copy(session, _COPY_ENTRIES, [_cells(entry) for entry in entries])
-        _copy(session, _COPY_NOTES, [_note(note) for note in notes])
+        batches.copy(session, _COPY_ENTRIES, [_cells(entry) for entry in entries])
+        batches.note(session, notes)
 
 
 def judge(session: Session, account: CarrierAccount) -> None:
@@ -149,7 +149,7 @@ def _find_faults(session: Session, account: CarrierAccount) -> None:
         session.execute(text(statement), parameters)
     for reason, found in _IN_THE_WAY.items():
         session.execute(
-            text(f"INSERT INTO sim_note SELECT line, 'error', :reason FROM ({found}) x WHERE way IS NULL"),
+            text(f"INSERT INTO import_note SELECT line, 'error', :reason FROM ({found}) x WHERE way IS NULL"),
             parameters | {"reason": reason},
         )
     needs = " UNION ".join(f"SELECT line, way FROM ({found}) x WHERE way IS NOT NULL" for found in _IN_THE_WAY.values())
@@ -165,22 +165,13 @@ def _pass_status_over(session: Session, account: CarrierAccount) -> None:
     if said:
         session.execute(text("UPDATE sim_stage SET status = NULL, carrier_status = NULL"))
         reason = "status: passed over, the carrier is asked itself"
-        session.execute(text("INSERT INTO sim_note VALUES (1, 'information', :reason)"), {"reason": reason})
+        session.execute(text("INSERT INTO import_note VALUES (1, 'information', :reason)"), {"reason": reason})
 
 
 def _batches(rows: Iterable[Row[Column]]) -> Iterator[list[Row[Column]]]:
     source = iter(rows)
     while batch := list(islice(source, _BATCH)):
         yield batch
-
-
-def _copy(session: Session, statement: LiteralString, rows: Sequence[Sequence[Any]]) -> None:
-    if not rows:
-        return
-    connection: Any = session.connection().connection.driver_connection
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
 
 
 def _cells(entry: Any) -> tuple[Any, ...]:
@@ -198,7 +189,3 @@ def _cells(entry: Any) -> tuple[Any, ...]:
         entry.carrier_status,
         entry.control_number,
     )
-
-
-def _note(note: Note) -> tuple[int, str, str]:
-    return note.line, note.level, note.reason[:200]
