@@ -33,6 +33,7 @@ from mdm.cellular import import_endpoints as sim_files
 from mdm.cellular import plan_endpoints as plans
 from mdm.cellular.forecast import endpoints as forecasts
 from mdm.cellular.stages import endpoints as usage_stages
+from mdm.cellular.usage import endpoints as usage_files
 from mdm.checks import endpoints as checks
 from mdm.commands import attempts, freeze_endpoints
 from mdm.commands import endpoints as commands
@@ -84,6 +85,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     sims.router,
     carriers.router,
     plans.router,
+    usage_files.router,
     forecasts.router,
     usage_stages.router,
     enrollment.router,

@@ -104,6 +104,8 @@ class Action(StrEnum):
     IMPORT_SIMS = "sim.import"
     CONTROL_SIMS = "sim.control"
     """Suspend and resume lines, change their speed, plan and bound radio."""
+    IMPORT_USAGE = "usage.import"
+    """Files of usage, and bills, which close the cycles they are of."""
     MANAGE_CARRIERS = "carrier.manage"
     """Accounts, plans and their terms, pools, rules of use."""
     RUN_CAMPAIGN = "campaign.request"
@@ -181,6 +183,7 @@ RIGHTS: Final[Mapping[Action, Right]] = {
     Action.MANAGE_SIMS: Right(_DESK | {Role.OPERATION}, Safety.B),
     Action.IMPORT_SIMS: Right(_BOARD, Safety.B),
     Action.CONTROL_SIMS: Right(_DESK | {Role.OPERATION}, Safety.B),
+    Action.IMPORT_USAGE: Right(_BOARD, Safety.B),
     Action.MANAGE_CARRIERS: Right(_BOARD, Safety.B, person=True),
     Action.READ_SAFEGUARDS: Right(_STAFF | {Role.LOSS_DESK}),
     Action.FREEZE: Right(_BOARD),

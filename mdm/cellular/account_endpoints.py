@@ -11,6 +11,7 @@ from mdm.cellular import accounts, polling
 from mdm.cellular.accounts import AccountLine
 from mdm.cellular.models import CarrierKind
 from mdm.cellular.sim_columns import checked_mapping
+from mdm.cellular.usage import file_columns
 from mdm.db import SessionDep
 
 router = APIRouter(prefix="/api/v1/carriers/accounts", tags=["carriers"])
@@ -122,6 +123,8 @@ def add_account(
 ) -> AccountOut:
     """Add an account. Its secret is put on the server as a file; here it is only named."""
     fields = body.model_dump() | {"limits": body.limits.model_dump(exclude_none=True)}
+    if fields["usage_mapping"]:
+        fields["usage_mapping"] = file_columns.reading(fields["usage_mapping"]).kept()
     return AccountOut.model_validate(accounts.add(session, principal, fields))
 
 
@@ -146,4 +149,6 @@ def change_account(
     fields = body.model_dump(exclude_none=True)
     if "sim_mapping" in fields:
         fields["sim_mapping"] = checked_mapping(fields["sim_mapping"])
+    if fields.get("usage_mapping"):
+        fields["usage_mapping"] = file_columns.reading(fields["usage_mapping"]).kept()
     return AccountOut.model_validate(accounts.change(session, principal, name, fields))

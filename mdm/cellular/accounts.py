@@ -79,9 +79,19 @@ def change(session: Session, principal: Principal, name: str, fields: Mapping[st
 
 def remember_mapping(session: Session, account: CarrierAccount, mapping: Mapping[str, str]) -> None:
     """Keep what the headers of an account's SIM files mean, for the next of them."""
-    if account.sim_mapping == dict(mapping):
-        return
-    account.sim_mapping = dict(mapping)
+    if account.sim_mapping != dict(mapping):
+        account.sim_mapping = dict(mapping)
+        _raise_version(session, account)
+
+
+def remember_usage_mapping(session: Session, account: CarrierAccount, mapping: Mapping[str, Any]) -> None:
+    """Keep how an account's files of usage are read, for the next of them."""
+    if account.usage_mapping != dict(mapping):
+        account.usage_mapping = dict(mapping)
+        _raise_version(session, account)
+
+
+def _raise_version(session: Session, account: CarrierAccount) -> None:
     account.mapping_version += 1
     account.updated_at = clock.now()
     session.add(account)

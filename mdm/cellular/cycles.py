@@ -47,6 +47,11 @@ def at(moment: datetime, anchor: int, zone: str) -> Cycle:
     return of_day(moment.astimezone(ZoneInfo(zone)).date(), anchor)
 
 
+def last_of_month(day: date) -> date:
+    """Return the last day of the month that a day is in: what begins in that month holds it."""
+    return day.replace(day=calendar.monthrange(day.year, day.month)[1])
+
+
 def begins(day: date, zone: str) -> datetime:
     """Return the instant, in UTC, at which a day begins in a time zone."""
     return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)

@@ -120,7 +120,7 @@ def import_sims(
     """
     accounts.must_be_everywhere(principal)
     found = accounts.find(session, account)
-    mapping = {**found.sim_mapping, **_mapping(header or [])}
+    mapping = {**found.sim_mapping, **checked_mapping(mapping_pairs(header or []))}
     sha256 = digest_of(file)
     if not again and mapping == found.sim_mapping:
         batch = batches.known(session, found, ImportKind.SIMS, sha256)
@@ -168,7 +168,8 @@ def list_notes(
     return [NoteOut.model_validate(row) for row in session.exec(statement)]
 
 
-def _mapping(given: list[str]) -> dict[str, str]:
+def mapping_pairs(given: list[str]) -> dict[str, str]:
+    """Return what headers are said to mean, as `header:column` each; `Invalid` for another form."""
     mapping: dict[str, str] = {}
     for pair in given:
         header, separator, column = pair.rpartition(":")
@@ -176,7 +177,7 @@ def _mapping(given: list[str]) -> dict[str, str]:
             detail = "must be header:column"
             raise Invalid("the mapping is wrong", errors=[{"pointer": "/map", "detail": detail}])
         mapping[header.strip()] = column.strip()
-    return checked_mapping(mapping)
+    return mapping
 
 
 def _refusal(session: Session, counts: Counts) -> Invalid:

@@ -15,6 +15,7 @@ import platformdirs
 import typer
 
 _TIMEOUT = httpx2.Timeout(60, connect=10)
+_CHUNK = 1 << 18
 
 
 def fail(message: str, *, code: int = 1) -> NoReturn:
@@ -36,6 +37,16 @@ def write_out(body: bytes, out: Path | None, *, private: bool = False) -> bool:
     except OSError as error:
         fail(f"cannot write {out}: {error.strerror}")
     return True
+
+
+def pieces(file: str) -> Iterator[bytes]:
+    """Yield a file, or standard input (-), piece by piece: it may be larger than what should be held at once."""
+    try:
+        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
+            while piece := stream.read(_CHUNK):
+                yield piece
+    except OSError as error:
+        fail(f"cannot read {file}: {error.strerror}")
 
 
 def credentials_file() -> Path:

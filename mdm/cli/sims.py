@@ -2,14 +2,13 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mdm.cli import sims_account, sims_act, sims_findings, sims_pool
-from mdm.cli.client import connected, fail, show_json, write_out
+from mdm.cli.client import connected, pieces, show_json, write_out
 from mdm.cli.sim_text import PATH, WHICH, day, device_id, one, row, status_of
 
 app = typer.Typer(no_args_is_help=True, help="SIMs: inventory, tablets, pools, carrier accounts.")
@@ -19,7 +18,6 @@ app.add_typer(sims_account.app, name="account")
 app.add_typer(sims_act.app)
 app.add_typer(sims_findings.app, name="findings")
 _SHOWN = 20
-_CHUNK = 1 << 18
 _HOUR = 3600.0
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Reason = Annotated[str, typer.Option("--reason", help="Why; kept with it. No names.")]
@@ -97,7 +95,7 @@ def import_(
     with connected() as api:
         report = api.upload(
             f"{PATH}/imports",
-            _pieces(file),
+            pieces(file),
             content_type="text/csv",
             timeout=_HOUR,
             account=account,
@@ -186,16 +184,6 @@ def exchange(
 
 def _flag(value: bool | None) -> str | None:
     return None if value is None else str(value).lower()
-
-
-def _pieces(file: str) -> Iterator[bytes]:
-    """Yield a file piece by piece: it may be larger than what should be held at once."""
-    try:
-        with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
-            while piece := stream.read(_CHUNK):
-                yield piece
-    except OSError as error:
-        fail(f"cannot read {file}: {error.strerror}")
 
 
 def _print(sim: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ def test_a_final_reading_after_the_bill_is_an_adjustment(take, sql, sims) -> Non
     take(reading(24, 5000))
     with db.transaction() as session:
         account = accounts.find(session, "files-1")
-        bills.close(session, account, CYCLE, Telling(UsageSource.BILL, at(0)), [Billed(sims[1], 5100, None)])
+        bills.close(session, account, Telling(UsageSource.BILL, at(0)), [Billed(sims[1], CYCLE.start, 5100, None)])
     take(reading(HOURS + 40, 5300, final=True))
     take(reading(HOURS + 41, 5300, final=True))
     assert cycle_total(sql) == [(5100,)]

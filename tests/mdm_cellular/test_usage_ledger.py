@@ -38,8 +38,7 @@ def close(sims):
     def bill(*billed, minute=0):
         with db.transaction() as session:
             account = accounts.find(session, "files-1")
-            cycle = cycles.of_day(FIRST, 1)
-            return bills.close(session, account, cycle, Telling(UsageSource.BILL, at(minute)), billed)
+            return bills.close(session, account, Telling(UsageSource.BILL, at(minute)), billed)
 
     return bill
 
@@ -94,13 +93,13 @@ def test_the_best_source_is_shown_whichever_came_first(take, sql, sims) -> None:
 def test_a_closed_cycle_never_changes(take, close, sql, sims) -> None:
     """What comes after the bill stands beside it as the difference, once; a second bill too; others stay open."""
     take(told(1, 0, 100), told(2, 0, 50))
-    assert counts(close(Billed(sims[1], 120, None), minute=1)) == (1, 0, 0, 0, 0, 0)
+    assert counts(close(Billed(sims[1], FIRST, 120, None), minute=1)) == (1, 0, 0, 0, 0, 0)
     closed = sql("SELECT * FROM usage_cycle WHERE sim_id = :sim", sim=sims[1])
     assert counts(take(told(1, 0, 130), told(1, 1, 4), told(2, 0, 60), minute=2)) == (0, 1, 0, 2, 0, 0)
     assert counts(take(told(1, 0, 130), told(1, 1, 4), told(2, 0, 60), minute=3)) == (0, 0, 3, 0, 0, 0)
     assert counts(take(told(1, 0, 90), minute=4)) == (0, 0, 0, 1, 0, 0)
-    assert counts(close(Billed(sims[1], 125, None), minute=5)) == (0, 0, 0, 1, 0, 0)
-    assert counts(close(Billed(sims[1], 125, None), minute=6)) == (0, 0, 1, 0, 0, 0)
+    assert counts(close(Billed(sims[1], FIRST, 125, None), minute=5)) == (0, 0, 0, 1, 0, 0)
+    assert counts(close(Billed(sims[1], FIRST, 125, None), minute=6)) == (0, 0, 1, 0, 0, 0)
     assert sql("SELECT * FROM usage_cycle WHERE sim_id = :sim", sim=sims[1]) == closed
     adjusted = sql("SELECT usage_date, source, delta_bytes FROM usage_adjustment ORDER BY id")
     assert adjusted == [(day(0), "api", 30), (day(1), "api", 4), (day(0), "api", -40), (None, "bill", 5)]
@@ -127,8 +126,7 @@ def test_any_order_and_repetition_gives_what_a_plain_model_gives(sims, tellings,
         account = accounts.find(session, "files-1")
         for place, number in enumerate([*order, None]):
             if place == bill_after:
-                cycle = cycles.of_day(FIRST, 1)
-                bills.close(session, account, cycle, Telling(UsageSource.BILL, at(0)), [Billed(sims[1], 77, None)])
+                bills.close(session, account, Telling(UsageSource.BILL, at(0)), [Billed(sims[1], FIRST, 77, None)])
             if number is not None:
                 _tell(session, account, number, *tellings[number])
         for number, (source, figures) in enumerate(tellings):

@@ -19,6 +19,9 @@ _FORMS: Final[Mapping[By, Callable[[str], str]]] = {
 }
 
 
+_REMEMBERED: Final = 200_000
+
+
 class Lines:
     """The lines of one account by name. Holds a number per line and kind of name, so that each is looked up once."""
 
@@ -39,7 +42,8 @@ class Lines:
             found = self._named(key.by).get(_FORMS[key.by](key.value))
         except Invalid:
             found = None
-        met[key.value] = found
+        if len(met) < _REMEMBERED:  # a file may name millions of lines that nobody has
+            met[key.value] = found
         return found
 
     def _named(self, by: By) -> dict[str, int]:
