@@ -196,8 +196,8 @@ def _row(line: int, cells: list[str], columns: list[C | None], layout: Layout[C]
     for column, cell in zip(columns, cells, strict=False):
         if column is None:
             continue
-        # Most cells are one plain word: nothing to tidy, nothing to doubt.
-        plain = cell.isascii() and cell.isalnum()
+        # Most cells are plain, a word or a date: nothing to tidy, nothing to doubt.
+        plain = cell.isascii() and cell.isprintable() and cell[:1].isalnum() and cell[-1:].isalnum()
         value = cell if plain else tidy(cell, as_written=column in layout.as_written)
         if len(value) > layout.widths[column]:
             return Row(line, {}, f"{column.value}: longer than {layout.widths[column]} characters", raw)

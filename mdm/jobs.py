@@ -39,6 +39,8 @@ class Job(StrEnum):
     """Verify what is new in the audit trail and sign a checkpoint."""
     AUDIT_COMMANDS = "audit_commands"
     """Hold what left of class A against its approvals: what moved lately, or all that ever left (`whole`)."""
+    USAGE_FILES = "usage_files"
+    """Take up files of usage and bills from the drop folder."""
     NOTIFY = "notify"
     """Send the pages that wait."""
     RECONCILE = "reconcile"
@@ -70,6 +72,7 @@ QUEUES: dict[Job, str] = {
     Job.CAMPAIGNS: "sweep",
     Job.CARRIERS: "carriers",
     Job.NOTIFY: "sweep",
+    Job.USAGE_FILES: "sweep",
     Job.WATCH_USAGE: "sweep",
 }
 URGENT_QUEUE = "urgent"

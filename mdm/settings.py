@@ -150,6 +150,10 @@ class UsageSettings(_Section):
     """What carriers and tablets said of SIMs and radios."""
     raw_days: int = Field(default=90, ge=7, le=3650)
     """What carriers handed over, as it was; afterwards only that it came is known, as long as its figures are."""
+    drop_folder: Path | None = None
+    """Files of usage are taken up from here: `ACCOUNT/*.csv`, and bills from `ACCOUNT/bills/*.csv`."""
+    drop_still_s: int = Field(default=60, ge=0, le=86_400)
+    """A file that changed within so many seconds may be half written, and is left alone."""
 
 
 class CarrierSettings(_Section):

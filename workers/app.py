@@ -34,6 +34,7 @@ from workers import (
     rollouts,
     sweep,
     upkeep,
+    usage_files,
     usage_watch,
 )
 from workers.configuration import LoggedTask, base
@@ -44,6 +45,8 @@ _log = structlog.get_logger(__name__)
 _WATCH_S: Final = 1.0
 _STALE_S: Final = {Lane.URGENT: 4.0, Lane.NORMAL: 8.0, Lane.BULK: 12.0}
 """Seconds without a look at a lane before the watch looks itself; beat rings more often than that."""
+_LONG_S: Final = 900
+"""The limit of a task that reads large files."""
 _VERIFIED_PARTS: Final = 20
 """Transactions of one verification job, which must end well before the time limit."""
 
@@ -131,6 +134,14 @@ def look_at_trail() -> None:
 def look_at_commands(*, whole: bool = False) -> None:
     """Hold what left against its approvals."""
     auditor.look(whole=whole)
+
+
+@app.task(  # type: ignore[untyped-decorator]
+    name=Job.USAGE_FILES.value, shared=False, time_limit=_LONG_S + 30, soft_time_limit=_LONG_S
+)
+def take_up_usage_files() -> None:
+    """Take up files of usage; one of 200 MB takes minutes."""
+    usage_files.take_up()
 
 
 @app.task(name=Job.NOTIFY.value, shared=False)  # type: ignore[untyped-decorator]

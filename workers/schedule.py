@@ -24,6 +24,7 @@ SCHEDULE: Final[dict[str, dict[str, Any]]] = {
     "cases": _every(10, Job.CASES),
     "upkeep": _every(600, Job.UPKEEP),
     "history": _every(300, Job.HISTORY),
+    "usage_files": _every(60, Job.USAGE_FILES),
     "notify": _every(10, Job.NOTIFY),
     "audit": _every(300, Job.AUDIT),
     "commands": _every(60, Job.AUDIT_COMMANDS),

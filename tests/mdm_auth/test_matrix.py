@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from starlette.testclient import TestClient
 
+from mdm import clock
 from mdm.app import OPEN_ROUTES, operator_app
 from mdm.auth import Action, CredentialKind, Role
 from mdm.auth.guards import UnguardedRoute, actions_of_routes, refuse_unguarded
@@ -39,6 +40,9 @@ BODIES: dict[str, Callable[[Place, Role], Any]] = {
     },
     "importCalendars": lambda place, _role: f"school: {place.names['code']}\nclosed: []\n".encode(),
     "importLedger": lambda place, _role: f"control_number,school_code\n{place.marker},{place.names['code']}\n".encode(),
+    "importUsage": lambda place, _role: (
+        b"iccid,date,bytes\n" + f"898199{int(place.names['device_id']):012d},{clock.now():%Y-%m-%d},5\n".encode()
+    ),
     "importSims": lambda place, _role: b"iccid\n" + f"898199{int(place.names['device_id']):012d}\n".encode(),
     "bindSim": lambda place, _role: {"device_id": int(place.names["device_id"]), "reason": "r"},
     "exchangeSims": lambda place, _role: {
@@ -77,6 +81,7 @@ DISTRICT = {
     "rejectThreshold",
     "thaw",
     "importSims",
+    "importUsage",
     "addCarrierAccount",
     "changeCarrierAccount",
     "addPlan",
