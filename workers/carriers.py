@@ -134,10 +134,10 @@ def _something_urgent(account: CarrierAccount) -> bool:
 
 
 def _settle_failure(turn: Turn, error: Exception) -> None:
-    """Say how a turn failed. What nobody let in is stopped; the rest is tried again, later and later."""
+    """Say how a turn failed. Who is not let in twice is stopped; the rest is tried again, later and later."""
     words = error.detail if isinstance(error, CarrierError) else f"something unexpected ({type(error).__name__})"
     _log.warning("carrier_failed", question=turn.poll.value, error=type(error).__name__, outcome=words)
-    if isinstance(error, Denied):
+    if isinstance(error, Denied) and turn.error == words:  # once may be a session that was ended early
         try:
             with db.transaction() as session:
                 polling.stop(session, turn, words)

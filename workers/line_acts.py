@@ -62,7 +62,7 @@ def carry_out(
 def _step(carrier: Carrier, connection: Connection, account: CarrierAccount, action: SimAction, line: Sim) -> str:
     """Take an act one step further and return where it stands."""
     try:
-        key = line_records.key_of(line)
+        key = line_records.key_of(line, carrier.capabilities())
         if action.state != ActionState.APPROVED:
             record = _read_back(carrier, connection, account, action, key)
             if sim_actions.is_so(action, record):

@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import text
 from sqlmodel import Session
 
-from mdm.cellular.carriers.values import By, SimKey, SimRecord
+from mdm.cellular.carriers.values import By, Capabilities, SimKey, SimRecord
 from mdm.cellular.locks import hold
+from mdm.cellular.models import Sim
 from mdm.devices import identifiers
 from mdm.errors import Invalid
 
@@ -34,9 +35,9 @@ class Counts:
     """In the inventory under another account: the line, or a number of it."""
 
 
-def key_of(sim: Any) -> SimKey:
+def key_of(sim: Sim, can: Capabilities) -> SimKey:
     """Return the name by which a carrier is asked about a line of the inventory."""
-    if sim.carrier_sim_id:
+    if sim.carrier_sim_id and By.CARRIER_ID in can.names:
         return SimKey(By.CARRIER_ID, sim.carrier_sim_id)
     return SimKey(By.ICCID, sim.iccid_full)
 
@@ -231,6 +232,6 @@ INSERT INTO sim_observation
     (observed_at, source, sim_id, device_id, iccid_core, imei_key, imsi, msisdn, roaming, online)
 SELECT :at, 'carrier', r.sim_id, d.id, coalesce(r.core, s.iccid_core), r.imei_key, r.imsi, r.msisdn, r.roaming, r.online
 FROM {_ROWS} JOIN sim s ON s.id = r.sim_id
-LEFT JOIN LATERAL (
-    SELECT min(d.id) AS id FROM device d WHERE left(d.imei, 14) = r.imei_key HAVING count(*) = 1) d ON true
+LEFT JOIN (SELECT left(imei, 14) AS imei_key, min(id) AS id FROM device WHERE imei IS NOT NULL
+    GROUP BY 1 HAVING count(*) = 1) d ON d.imei_key = r.imei_key
 """

@@ -69,10 +69,12 @@ class Turn:
     last_started_at: datetime | None
     """When the round before this one began, or this one did."""
     failures: int
+    error: str
+    """What it last failed for."""
 
     def at(self, cursor: Mapping[str, Any]) -> "Turn":
         """Return the same turn one page further."""
-        return replace(self, cursor=cursor, failures=0)
+        return replace(self, cursor=cursor, failures=0, error="")
 
 
 def every(poll: Poll, can: Capabilities) -> timedelta:
@@ -113,7 +115,7 @@ FROM (SELECT p.account_id, p.job FROM carrier_account a JOIN poll_cursor p ON {_
         WHERE o.account_id = a.id AND o.lease_until > now()) < :in_flight
     ORDER BY p.job = 'acts' DESC, p.due_at LIMIT 1) due
 WHERE c.account_id = due.account_id AND c.job = due.job
-RETURNING c.job, c.cursor, c.started_at, c.failures
+RETURNING c.job, c.cursor, c.started_at, c.failures, c.error
 """)
 
 
@@ -133,7 +135,7 @@ def claim(session: Session, account_id: int, *, in_flight: int = 1) -> Turn | No
     ).first()
     if row is None:
         return None
-    return Turn(account_id, Poll(row.job), token, row.cursor, row.started_at, row.failures)
+    return Turn(account_id, Poll(row.job), token, row.cursor, row.started_at, row.failures, row.error)
 
 
 def save(session: Session, turn: Turn, cursor: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A pretended SORACOM behind an account, and a worker's rounds by hand: for tests of polling and of acts on lines."""
+"""A pretended carrier behind an account, and a worker's rounds by hand: for tests of polling and of acts on lines."""
 
 import json
 from collections import Counter
@@ -12,13 +12,13 @@ from starlette.testclient import TestClient
 
 from mdm import db
 from mdm import settings as mdm_settings
+from mdm.cellular.models import CarrierKind
+from simulator.clouds.carrier import CarrierCloud
 from simulator.clouds.carrier_script import Script
 from simulator.clouds.lines import invented_numbers
-from simulator.clouds.soracom import SoracomCloud
+from tests.contract.carriers import KINDS
 from tests.serving import serving
 from workers import carrier_pace, carriers
-
-SECRET = {"authKeyId": "keyId-invented", "authKey": "secret-invented"}
 
 
 class Clock:
@@ -36,7 +36,7 @@ class Clock:
 class Pretended:
     """A pretended carrier, the account `air`, and the folder of its secret."""
 
-    cloud: SoracomCloud
+    cloud: CarrierCloud
     boss: TestClient
     secret: Any
     clock: "Clock"
@@ -103,22 +103,20 @@ def run(statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
 
 
 @contextmanager
-def pretending(boss: TestClient, folder: Any, monkeypatch: Any, *, lines: int = 5) -> Any:
+def pretending(
+    boss: TestClient, folder: Any, monkeypatch: Any, *, lines: int = 5, kind: CarrierKind = CarrierKind.SORACOM
+) -> Any:
     """Serve a pretended carrier and add the account `air`."""
-    cloud = SoracomCloud(
-        invented_numbers(lines, seed=7),
-        key_id=SECRET["authKeyId"],
-        key=SECRET["authKey"],
-        seed=7,
-        clock=(time_there := Clock()),
-    )
+    how, time_there = KINDS[kind], Clock()
+    cloud = how.cloud(invented_numbers(lines, seed=7), seed=7, script=Script(), clock=time_there)
     secret = folder / "air.json"
-    secret.write_text(json.dumps(SECRET))
+    secret.write_text(json.dumps(how.secret))
     monkeypatch.setenv("TABANE_CARRIERS__SECRETS_FOLDER", str(folder))
     _forget()
     with serving(cloud) as url:
-        fields = {"name": "air", "kind": "soracom", "base_url": f"{url}/v1", "secret_name": "air.json"}
-        answer = boss.post("carriers/accounts", json={**fields, "usage_tz": "UTC", "limits": {"calls_per_s": 500}})
+        fields = {"name": "air", "kind": kind, "base_url": url + how.path, "secret_name": "air.json"}
+        fields |= {"usage_tz": how.usage_tz, "limits": {"calls_per_s": 500}}
+        answer = boss.post("carriers/accounts", json=fields)
         assert answer.status_code == 201, answer.text
         yield Pretended(cloud, boss, secret, time_there)
     _forget()

@@ -3,12 +3,14 @@
 import json
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
+from mdm.cellular.models import CarrierKind
 from simulator.clouds.carrier_script import Fault, Mishap
 from tests.mdm_cellular.conftest import csv_of, line
-from tests.mdm_cellular.pretended import run
+from tests.mdm_cellular.pretended import pretending, run
 from workers import carrier_pace, carriers
 
 
@@ -185,6 +187,8 @@ def test_an_account_that_is_not_let_in_is_stopped_until_somebody_turns_it_on(air
     """A wrong key stops all questions with a page; turning the account on again begins anew."""
     air.secret.write_text(json.dumps({"authKeyId": "keyId-invented", "authKey": "wrong"}))
     air.rounds()
+    assert air.account()["enabled"] is True
+    air.rounds()
     assert air.account()["enabled"] is False
     assert any("401" in each["error"] for each in air.account()["polling"])
     assert sql("SELECT what FROM notice") == [("carrier.stop",)]
@@ -204,7 +208,8 @@ def test_a_secret_that_cannot_be_read_stops_the_account(air, body):
         air.secret.unlink()
     else:
         air.secret.write_text(body)
-    air.rounds()
+    for _ in range(2):
+        air.rounds()
     assert air.account()["enabled"] is False
     assert air.cloud.journal == []
     assert any(each["error"].startswith("the account's secret") for each in air.account()["polling"])
@@ -232,3 +237,55 @@ def test_without_valkey_carriers_are_asked_slowly(air, monkeypatch):
     assert time.monotonic() - started > 0.2
     carriers.get_settings.cache_clear()
     carriers.valkey.cache_clear()
+
+
+@pytest.fixture
+def control_center(boss, valkey, tmp_path, monkeypatch):
+    """A pretended Control Center with 120 lines behind the account `air`."""
+    with pretending(boss, tmp_path, monkeypatch, lines=120, kind=CarrierKind.CONTROL_CENTER) as pretended:
+        yield pretended
+
+
+def test_a_broken_page_is_asked_again_and_none_before_it(control_center, sql):
+    """The cursor is saved with each page, so a round goes on where it broke."""
+    air = control_center
+    air.script.faults = [Fault(Mishap.GARBAGE, every=2, times=1, on="/devices")]
+    assert air.rounds("sims") == {"sims": 1, "failed": 1}
+    assert len(air.sims()) == 50
+    assert air.rounds("sims") == {"sims": 2}
+    assert len(air.sims()) == 120
+    assert air.calls("/devices") == 4
+    assert sql("SELECT count(*), count(DISTINCT sim_id) FROM sim_observation") == [(120, 120)]
+
+
+def test_only_what_changed_is_asked_for_between_whole_lists(control_center, sql):
+    """A change at the carrier's desk is known minutes later; what did not change is not written again."""
+    air = control_center
+    air.rounds("sims")
+    while air.question("sims")["finished_at"] is None:
+        air.rounds("sims")
+    sql("UPDATE sim_observation SET observed_at = observed_at - interval '2 hours'")
+    for each in air.cloud.lines.all:
+        each.modified_at -= timedelta(hours=2)
+    air.cloud.lines.ask(air.cloud.lines.all[7], {"status": "DEACTIVATED"})
+    sql("UPDATE poll_cursor SET started_at = now(), finished_at = now() WHERE job = 'changes'")
+    before = air.calls("/devices")
+    assert air.rounds("changes")["changes"] == 1
+    assert air.calls("/devices") == before + 1
+    assert (air.sim(7)["effective_status"], air.sim(7)["carrier_status"]) == ("suspended", "DEACTIVATED")
+    assert sql("SELECT count(*) FROM sim_observation WHERE observed_at > now() - interval '1 minute'")[0][0] == 1
+
+
+def test_a_carrier_that_knows_lines_by_their_iccid_is_asked_by_it(control_center, boss, sql):
+    """Whatever a file calls the line; plans are changed there, speeds are not."""
+    air = control_center
+    air.rounds("sims")
+    sql("UPDATE sim SET carrier_sim_id = 'from-a-file' WHERE iccid_full = :iccid", iccid=air.iccid(0))
+    sim = air.sim(0)
+    plan = next(each["plan"] for each in air.sims().values() if each["plan"] != sim["plan"])
+    headers = {"Idempotency-Key": "one"}
+    wish = {"kind": "plan", "value": plan, "reason": "less"}
+    assert boss.post(f"sims/{sim['id']}/actions", json=wish, headers=headers).status_code == 202
+    assert air.acts()["accepted"] == 1
+    assert air.acts()["effective"] == 1
+    assert air.sim(0)["plan"] == plan

@@ -100,6 +100,7 @@ def capabilities() -> Capabilities:
     return Capabilities(
         figures=frozenset({Figures.DAYS}),
         acts=frozenset(_VERBS),
+        names=frozenset(By),
         limits=Limits(calls_per_s=2, in_flight=1, page=_PAGE),
         speeds=("s1.minimum", "s1.slow", "s1.standard", "s1.fast", "s1.4xfast"),
         usage_keeps_days=540,

@@ -55,6 +55,8 @@ class Capabilities:
     figures: frozenset[Figures]
     acts: frozenset[ActionKind]
     limits: Limits
+    names: frozenset[By] = frozenset({By.ICCID})
+    """By which of its names a line can be asked for."""
     lists_changes: bool = False
     """Can be asked only for lines that changed since then."""
     speeds: tuple[str, ...] = ()
