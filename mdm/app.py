@@ -23,6 +23,7 @@ from mdm.api.reference import add_reference
 from mdm.apple import endpoints as apple_door
 from mdm.audit import endpoints as audit
 from mdm.auditor import endpoints as auditor
+from mdm.auditor import entrusted_endpoints as entrusted
 from mdm.auth.guards import refuse_unguarded
 from mdm.campaigns import endpoints as campaigns
 from mdm.cellular import account_endpoints as carriers
@@ -71,6 +72,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     operators.router,
     audit.router,
     auditor.router,
+    entrusted.router,
     organization.router,
     calendars.router,
     contractors.router,

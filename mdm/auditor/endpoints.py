@@ -21,8 +21,8 @@ from mdm.errors import Forbidden, Invalid
 router = APIRouter(prefix="/api/v1/audit", tags=["audit"])
 
 Reader = Annotated[Principal, Depends(may(Action.READ_AUDIT))]
-_Since = Annotated[AwareDatetime, Query(description="Not before this moment.")]
-_Until = Annotated[AwareDatetime, Query(description="Before this moment.")]
+Since = Annotated[AwareDatetime, Query(description="Not before this moment.")]
+Until = Annotated[AwareDatetime, Query(description="Before this moment.")]
 
 
 class HandlingLine(BaseModel):
@@ -45,10 +45,15 @@ def whole_district(principal: Principal) -> None:
         raise Forbidden("the audit trail names every school: it takes a scope of all schools")
 
 
-def _report(session: Session, principal: Principal, since: datetime, until: datetime, form: str) -> list[Line]:
-    whole_district(principal)
+def check_period(since: datetime, until: datetime) -> None:
+    """Raise `Invalid` for a period that is none."""
     if until <= since:
         raise Invalid("the period ends before it begins", errors=[{"pointer": "/until", "detail": "before since"}])
+
+
+def _report(session: Session, principal: Principal, since: datetime, until: datetime, form: str) -> list[Line]:
+    whole_district(principal)
+    check_period(since, until)
     lines = handling.report(session, since, until)
     details = {"since": since.isoformat(), "until": until.isoformat(), "form": form}
     chain.record(session, principal, "audit.report", "audit", details)
@@ -82,7 +87,7 @@ def audit_commands(session: SessionDep, principal: Reader) -> ExaminedOut:
 
 
 @router.get("/report", operation_id="reportHandling", summary="Who handled how much of what in a period")
-def report_handling(session: SessionDep, principal: Reader, since: _Since, until: _Until) -> list[HandlingLine]:
+def report_handling(session: SessionDep, principal: Reader, since: Since, until: Until) -> list[HandlingLine]:
     """Count reads, exports, sign-ins, refusals and acts by operator and action (取扱状況, R-58)."""
     return [HandlingLine.model_validate(line) for line in _report(session, principal, since, until, "json")]
 
@@ -93,7 +98,7 @@ def report_handling(session: SessionDep, principal: Reader, since: _Since, until
     summary="The same report as CSV",
     response_class=CsvResponse,
 )
-def export_handling(session: SessionDep, principal: Reader, since: _Since, until: _Until) -> Response:
+def export_handling(session: SessionDep, principal: Reader, since: Since, until: Until) -> Response:
     """Give the report of handling as CSV (UTF-8 with a mark, for spreadsheets)."""
     body = "".join(handling.csv_lines(_report(session, principal, since, until, "csv")))
     return csv_file(body, "handling")

@@ -78,13 +78,14 @@ def report(session: Session, since: datetime, until: datetime, *, people: bool =
 
 
 _HEADERS: Final = ("取扱者", "役割", "種別", "操作", "件数", "最初", "最後")
-_SORTS: Final = {
+SORTS: Final = {
     Sort.READ: "閲覧",
     Sort.EXPORT: "出力",
     Sort.SIGN_IN: "認証",
     Sort.REFUSED: "拒否",
     Sort.ACT: "操作",
 }
+"""As a report that is handed in calls them."""
 
 
 def csv_lines(lines: list[Line]) -> Iterator[str]:
@@ -92,5 +93,5 @@ def csv_lines(lines: list[Line]) -> Iterator[str]:
     yield csv_line(_HEADERS)
     for line in lines:
         moments = (each.isoformat(timespec="seconds") for each in (line.first_at, line.last_at))
-        cells = (line.actor.removeprefix("operator:"), line.role or "", _SORTS[line.sort], line.action, str(line.count))
+        cells = (line.actor.removeprefix("operator:"), line.role or "", SORTS[line.sort], line.action, str(line.count))
         yield csv_line((*cells, *moments))

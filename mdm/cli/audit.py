@@ -12,7 +12,7 @@ from mdm.audit import chain, endpoints, export, inspection, signing
 from mdm.audit.inspection import Verdict
 from mdm.auditor import commands
 from mdm.auditor.endpoints import ExaminedOut
-from mdm.cli import house
+from mdm.cli import house, organization
 from mdm.cli.client import connected, fail, show_json
 from mdm.db import transaction
 
@@ -134,19 +134,26 @@ def report(
     *,
     as_json: _Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    of: Annotated[
+        str | None,
+        typer.Option("--organization", help="A contractor's name or id: by handler, with those below."),
+    ] = None,
 ) -> None:
     """Report who handled how much of what in a period (取扱状況): reads, exports, sign-ins, refusals, acts."""
     period = {"since": _moment(since), "until": _moment(until)}
     with connected() as api:
+        path = f"{_PATH}/report" if of is None else f"{organization.PATH}/{organization.id_of(api, of)}/handling"
         if as_csv:
-            typer.get_binary_stream("stdout").write(api.download(f"{_PATH}/report.csv", **period))
+            typer.get_binary_stream("stdout").write(api.download(f"{path}.csv", **period))
             return
-        lines = api.get(f"{_PATH}/report", **period)
+        lines = api.get(path, **period)
     if as_json:
         show_json(lines)
         return
     for line in lines:
         who = f"{line['actor'].removeprefix('operator:')} ({line['role'] or '-'})"
+        if of is not None:
+            print(f"{line['organization']:<24} {line['label']:<12} ", end="")
         print(f"{who:<32} {line['sort']:<8} {line['action']:<24} {line['count']:>7}  {line['last_at'][:19]}Z")
 
 

@@ -8,7 +8,7 @@ import typer
 from mdm.cli.client import Client, connected, fail, show_json
 
 app = typer.Typer(no_args_is_help=True, help="甲, contractors (乙), sub-contractors (丙) and their handlers.")
-_PATH = "/api/v1/organizations"
+PATH = "/api/v1/organizations"
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Name = Annotated[str, typer.Argument(metavar="ORGANIZATION", help="Its name.")]
 _Day = "YYYY-MM-DD"
@@ -20,7 +20,7 @@ _TIERS = {"board": "甲", "contractor": "乙", "subcontractor": "丙"}
 def list_(*, as_json: _Json = False) -> None:
     """List the organizations, until when each has access, and a warning 60 days before that ends."""
     with connected() as api:
-        found = api.get(_PATH)
+        found = api.get(PATH)
     if as_json:
         show_json(found)
         return
@@ -45,8 +45,8 @@ def add(
         if under is not None:
             if consent is None or consent_on is None:
                 fail("a sub-contractor takes the board's written consent: --consent and --consent-on", code=2)
-            body |= {"parent_id": _id(api, under), "consent": {"document": consent, "on": consent_on}}
-        made = api.post(_PATH, body)
+            body |= {"parent_id": id_of(api, under), "consent": {"document": consent, "on": consent_on}}
+        made = api.post(PATH, body)
     print(f"{_TIERS[made['tier']]} {made['name']}: taken up as number {made['id']}.")
 
 
@@ -64,7 +64,7 @@ def contract(
 ) -> None:
     """Show an organization's contracts; with --from and --to put one on record, with --terminate end one early."""
     with connected() as api:
-        path = f"{_PATH}/{_id(api, name)}"
+        path = f"{PATH}/{id_of(api, name)}"
         if terminate is not None:
             shown = api.post(f"{path}/contracts/{terminate}/terminate", {"on": on})
         elif starts is not None or ends is not None:
@@ -96,7 +96,7 @@ def handler(
 ) -> None:
     """List an organization's handlers; with --name enter one, with other options change the one named by LABEL."""
     with connected() as api:
-        path = f"{_PATH}/{_id(api, name)}/handlers"
+        path = f"{PATH}/{id_of(api, name)}/handlers"
         kind = {"kind": "responsible"} if responsible else {}
         told = {"notice": {"document": notice, "on": notice_on}} if notice else {}
         what = kind | told | ({"duties": duty} if duty else {}) | ({"valid_until": ends} if ends else {})
@@ -126,12 +126,13 @@ def report(
 ) -> None:
     """Write the report of changed handlers as CSV (乙 to 甲; 丙 to 甲 and 乙). It holds names, and goes on record."""
     with connected() as api:
-        body = api.download(f"{_PATH.rsplit('/', 1)[0]}/handler-changes/export", since=since, until=until)
+        body = api.download(f"{PATH.rsplit('/', 1)[0]}/handler-changes/export", since=since, until=until)
     sys.stdout.buffer.write(body)
 
 
-def _id(api: Client, name: str) -> int:
-    found = next((each for each in api.get(_PATH) if name in (each["name"], str(each["id"]))), None)
+def id_of(api: Client, name: str) -> int:
+    """Return the id of an organization that is given by name or id; ends with a line where there is none."""
+    found = next((each for each in api.get(PATH) if name in (each["name"], str(each["id"]))), None)
     if found is None:
         fail(f"there is no organization {name}")
     return int(found["id"])
