@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, LargeBinary, String, func
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, ForeignKey, Index, LargeBinary, String, func
+from sqlalchemy import Identity as Counted
 from sqlmodel import Field, SQLModel
 
 
@@ -81,3 +82,15 @@ class Identity(SQLModel, table=True):
         sa_column=Column(BigInteger, ForeignKey("operator.id", ondelete="CASCADE"), nullable=False, unique=True)
     )
     signed_in_at: datetime = Field(sa_column=_moment(default=True))
+
+
+class SignInAttempt(SQLModel, table=True):
+    """An attempt that counts as failed, under one of the keys by which it is counted; for a quarter of an hour."""
+
+    __tablename__ = "sign_in_attempt"
+    __table_args__ = (Index("sign_in_attempt_recent", "key", "at"),)
+
+    id: int | None = Field(default=None, sa_column=Column(BigInteger, Counted(always=True), primary_key=True))
+    key: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    """A digest of name and address, address, or name."""
+    at: datetime = Field(sa_column=_moment(index=True))
