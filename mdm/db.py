@@ -1,19 +1,20 @@
 """The database: engine, one transaction per request or task, migrations. Rooms get a session and never commit it."""
 
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from fastapi import Depends
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, NullPool, create_engine
 from sqlmodel import Session
 
 from mdm import jobs
@@ -76,6 +77,26 @@ def transaction() -> Iterator[Session]:
             session.rollback()
             raise
     jobs.send(session)
+
+
+_ASIDE_AT_ONCE: Final = threading.BoundedSemaphore(4)
+
+
+@lru_cache(maxsize=1)
+def _unpooled(url: str) -> Engine:
+    options = "-c lock_timeout=10000 -c timezone=UTC"
+    link_up = {"options": options, **link("tabane-aside")}
+    return create_engine(dsn(url), poolclass=NullPool, hide_parameters=True, connect_args=link_up)
+
+
+@contextmanager
+def aside() -> Iterator[Session]:
+    """Open a short transaction beside a request's own, for what must stay although that one is rolled back.
+
+    Not from the pool: requests that hold a connection each and want a second would wait for one another.
+    """
+    with _ASIDE_AT_ONCE, Session(_unpooled(get_settings().database_url)) as session, session.begin():
+        yield session
 
 
 def _request_session() -> Iterator[Session]:

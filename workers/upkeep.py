@@ -13,7 +13,7 @@ from mdm.api import idempotency
 from mdm.auth import credentials
 from mdm.cellular import bindings
 from mdm.errors import MdmError
-from mdm.operators import ceremonies
+from mdm.operators import ceremonies, throttle
 from profiles import exceptions
 from workers import endings
 
@@ -24,6 +24,7 @@ STEPS: Final[dict[str, Callable[[Session], int]]] = {
     "tickets": tickets.drop_old,
     "credentials": credentials.drop_dead,
     "ceremonies": ceremonies.drop_old,
+    "sign_ins": throttle.drop_old,
     "requests": idempotency.forget_old,
     "exceptions": exceptions.expire,
     "sims": bindings.follow_ledger,

@@ -14,7 +14,7 @@ from mdm.errors import Conflict
 from mdm.operators import passkeys, recovery, throttle, totp
 from mdm.operators.ceremonies import Lapsed
 
-code_throttle = throttle.Throttle(per_name=10)
+code_throttle = throttle.Throttle("code", per_name=10)
 """Whoever gets this far has the password, so that a low limit by name locks nobody out for strangers."""
 
 

@@ -15,9 +15,8 @@ from mdm.operators.ceremonies import Lapsed
 from mdm.operators.factors import Second
 from mdm.operators.throttle import Throttle
 
-throttle = Throttle()
-"""This process's; several web processes multiply its limits by their number."""
-start_throttle = Throttle(per_name_and_address=120, per_address=120, per_name=10_000)
+throttle = Throttle("password")
+start_throttle = Throttle("start", per_name_and_address=120, per_address=120, per_name=10_000)
 """For what strangers may begin: each leaves a row for ten minutes."""
 
 

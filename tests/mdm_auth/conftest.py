@@ -15,20 +15,9 @@ from starlette.testclient import TestClient
 from mdm import clock, db
 from mdm.app import operator_app
 from mdm.auth import Role, Scope
-from mdm.operators import accounts, factors, signin
-from mdm.operators.throttle import Throttle
+from mdm.operators import accounts
 from mdm.settings import get_settings
 from tests.mdm_auth.people import ORIGIN, PASSWORD, Clock, Person
-
-
-@pytest.fixture(autouse=True)
-def _fresh_throttles(monkeypatch: pytest.MonkeyPatch) -> None:
-    for room, name, throttle in (
-        (signin, "throttle", Throttle()),
-        (signin, "start_throttle", Throttle(per_name_and_address=120, per_address=120, per_name=10_000)),
-        (factors, "code_throttle", Throttle(per_name=10)),
-    ):
-        monkeypatch.setattr(room, name, throttle)
 
 
 @pytest.fixture

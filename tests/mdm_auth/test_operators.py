@@ -1,6 +1,5 @@
 """Sign-in, sessions, tokens, roles and accounts, through the operator API."""
 
-import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,17 +12,11 @@ from mdm.audit.models import AuditEvent
 from mdm.auth import Principal, Role, Scope, credentials
 from mdm.auth.models import Operator
 from mdm.auth.passwords import hash_password, verify_password
-from mdm.operators import accounts, signin
-from mdm.operators.throttle import Throttle, TooManyAttempts
+from mdm.operators import accounts
 from mdm.organization.models import School
 
 PASSWORD = "correct horse battery"
 SignedIn = Callable[..., TestClient]
-
-
-@pytest.fixture(autouse=True)
-def _fresh_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signin, "throttle", Throttle())
 
 
 @pytest.fixture
@@ -115,31 +108,6 @@ def test_behind_a_proxy_each_address_counts_for_itself(anonymous, signed_in, mon
     proxied = TestClient(anonymous.app, client=("10.1.2.3", 1))
     assert [wrong(proxied, "6.6.6.6, 198.51.100.7") for _ in range(6)] == [401] * 5 + [429]
     assert wrong(proxied, "198.51.100.8") == 401
-
-
-def test_throttle_forgets_with_time_and_is_bounded():
-    """The throttle opens again after its window, keeps other addresses apart, and never grows without end."""
-    now = itertools.count(0, 0)
-    clock = [0.0]
-    throttle = Throttle(clock=lambda: clock[0] + next(now))
-    for _ in range(5):
-        throttle.attempt("hana", "192.0.2.1")
-    with pytest.raises(TooManyAttempts):
-        throttle.attempt("hana", "192.0.2.1")
-    throttle.attempt("hana", "192.0.2.2")
-    clock[0] = 901.0
-    throttle.attempt("hana", "192.0.2.1")
-    for number in range(9000):
-        throttle.attempt(f"name{number}", f"address{number}")
-    assert len(throttle._failures) <= 8192
-
-
-def test_right_sign_ins_are_never_throttled():
-    """Success after success does not count as guessing."""
-    throttle = Throttle(clock=lambda: 0.0)
-    for _ in range(200):
-        throttle.attempt("hana", "192.0.2.1")
-        throttle.succeeded("hana", "192.0.2.1")
 
 
 def test_cookie_works_from_own_pages_only(anonymous, signed_in):
