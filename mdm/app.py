@@ -33,6 +33,7 @@ from mdm.cellular import finding_endpoints as sim_findings
 from mdm.cellular import import_endpoints as sim_files
 from mdm.cellular import plan_endpoints as plans
 from mdm.cellular.forecast import endpoints as forecasts
+from mdm.cellular.reports import endpoints as usage_reports
 from mdm.cellular.stages import endpoints as usage_stages
 from mdm.cellular.usage import endpoints as usage_files
 from mdm.checks import endpoints as checks
@@ -88,6 +89,7 @@ OPERATOR_ROUTERS: tuple[APIRouter, ...] = (
     carriers.router,
     plans.router,
     usage_files.router,
+    usage_reports.router,
     forecasts.router,
     usage_stages.router,
     enrollment.router,

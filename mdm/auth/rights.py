@@ -108,6 +108,8 @@ class Action(StrEnum):
     """Files of usage, and bills, which close the cycles they are of."""
     MANAGE_CARRIERS = "carrier.manage"
     """Accounts, plans and their terms, pools, rules of use."""
+    READ_USAGE = "usage.read"
+    """What lines used and cost, by tablet, school and pool: never beside a person (R-26)."""
     RUN_CAMPAIGN = "campaign.request"
     """Ask for a bulk wipe of returned tablets, and let a paused one go on."""
 
@@ -185,6 +187,7 @@ RIGHTS: Final[Mapping[Action, Right]] = {
     Action.CONTROL_SIMS: Right(_DESK | {Role.OPERATION}, Safety.B),
     Action.IMPORT_USAGE: Right(_BOARD, Safety.B),
     Action.MANAGE_CARRIERS: Right(_BOARD, Safety.B, person=True),
+    Action.READ_USAGE: Right(_STAFF),
     Action.READ_SAFEGUARDS: Right(_STAFF | {Role.LOSS_DESK}),
     Action.FREEZE: Right(_BOARD),
     Action.THAW: Right(_BOARD, Safety.A, person=True),
@@ -206,6 +209,7 @@ READ_ONLY: Final = frozenset(
         Action.READ_CALENDARS,
         Action.READ_CHECKS,
         Action.READ_SIMS,
+        Action.READ_USAGE,
         Action.READ_SAFEGUARDS,
     }
 )

@@ -83,7 +83,7 @@ def list_findings(
 ) -> Page[FindingOut]:
     """List findings in the caller's scope, newest first; all filters that are given must fit."""
     before = int(window.after[0]) if window.after else None
-    rows = finding_views.find(session, principal.scope, filters, before=before, limit=window.limit + 1)
+    rows = finding_views.find(session, principal, filters, before=before, limit=window.limit + 1)
     return page_of(window, rows, key=lambda row: [row.id], show=FindingOut.model_validate)
 
 
@@ -92,7 +92,7 @@ def show_finding(
     finding_id: int, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_SIMS))]
 ) -> FindingOut:
     """Show one finding."""
-    return FindingOut.model_validate(finding_views.one(session, principal.scope, finding_id))
+    return FindingOut.model_validate(finding_views.one(session, principal, finding_id))
 
 
 @router.post("/{finding_id}/closing", operation_id="closeSimFinding", summary="Close a finding")
@@ -103,10 +103,10 @@ def close_finding(
     principal: Annotated[Principal, Depends(may(Action.MANAGE_SIMS))],
 ) -> FindingOut:
     """Close a finding with a reason; for some days the same thing is not raised again. It changes nothing else."""
-    finding_views.one(session, principal.scope, finding_id)
+    finding_views.one(session, principal, finding_id)
     reason = body.reason.strip()
     findings.close(session, principal.actor, finding_id, reason=reason, quiet_days=body.quiet_days)
-    return FindingOut.model_validate(finding_views.one(session, principal.scope, finding_id))
+    return FindingOut.model_validate(finding_views.one(session, principal, finding_id))
 
 
 @router.post("/{finding_id}/fix", operation_id="fixSimFinding", summary="Mend the ledger as a finding says")

@@ -8,8 +8,9 @@ from typing import Any, Final
 from sqlalchemy import text
 from sqlmodel import Session
 
-from mdm.auth.principal import SCOPE_SQL, Scope
-from mdm.cellular.findings import SEVERITY, TITLES, Kind, Severity, severity
+from mdm.auth import Action, Principal
+from mdm.auth.principal import SCOPE_SQL
+from mdm.cellular.findings import OF_USE, SEVERITY, TITLES, Kind, Severity, severity
 from mdm.cellular.models import FindingState
 from mdm.devices import identifiers
 from mdm.errors import NotFound
@@ -65,26 +66,33 @@ _FROM: Final = (
     f" LEFT JOIN device d ON d.id = f.device_id LEFT JOIN school c ON c.id = {_SCHOOL}"
     " LEFT JOIN device o ON o.id = CAST(f.details ->> 'other_device_id' AS bigint)"
     f" AND {SCOPE_SQL.format(column='o.school_id')} WHERE {SCOPE_SQL.format(column=_SCHOOL)}"
+    " AND f.kind <> ALL(CAST(:hidden AS text[]))"
 )
 
 
-def find(session: Session, scope: Scope, filters: Filters, *, before: int | None, limit: int) -> list[Found]:
+def find(session: Session, principal: Principal, filters: Filters, *, before: int | None, limit: int) -> list[Found]:
     """Return findings, newest first, those before `before` only."""
     conditions, parameters = _conditions(filters)
     if before is not None:
         conditions.append("f.id < :before")
         parameters["before"] = before
     statement = f"{_FROM} AND {' AND '.join(conditions)} ORDER BY f.id DESC LIMIT :limit"
-    rows = session.execute(text(statement), parameters | {"schools": scope.parameter, "limit": limit})
+    rows = session.execute(text(statement), parameters | _visible(principal) | {"limit": limit})
     return [_found(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def one(session: Session, scope: Scope, finding_id: int) -> Found:
-    """Return one finding; `NotFound` outside the scope."""
-    row = session.execute(text(f"{_FROM} AND f.id = :id"), {"schools": scope.parameter, "id": finding_id}).first()
+def one(session: Session, principal: Principal, finding_id: int) -> Found:
+    """Return one finding; `NotFound` for what the principal does not see."""
+    row = session.execute(text(f"{_FROM} AND f.id = :id"), _visible(principal) | {"id": finding_id}).first()
     if row is None:
         raise NotFound("there is no such finding")
     return _found(row._mapping)  # noqa: SLF001 - as above
+
+
+def _visible(principal: Principal) -> dict[str, Any]:
+    """Return the bounds of what is shown: schools, and whether findings of use are."""
+    hidden = [] if principal.may(Action.READ_USAGE) else [kind.value for kind in OF_USE]
+    return {"schools": principal.scope.parameter, "hidden": hidden}
 
 
 def _conditions(filters: Filters) -> tuple[list[str], dict[str, Any]]:

@@ -73,6 +73,18 @@ SEVERITY: Final = {
     Kind.NIGHT_USE: Severity.LOW,
 }
 """What is not named is normal."""
+OF_USE: Final = frozenset(
+    {
+        Kind.ROAMING,
+        Kind.USED_WHILE_IDLE,
+        Kind.USED_AFTER_SUSPENSION,
+        Kind.SILENT_LINE,
+        Kind.UNUSUAL_USE,
+        Kind.NIGHT_USE,
+        Kind.SCHOOL_STEP,
+    }
+)
+"""Kinds that say what a line is used for; whoever may not see usage beside a person (R-26) does not see these."""
 TITLES: Final = {
     Kind.SWAPPED_PAIR: "two tablets' SIMs have changed places",
     Kind.IN_OTHER_TABLET: "a SIM is in another tablet than the ledger says",

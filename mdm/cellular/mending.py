@@ -26,7 +26,7 @@ def fix(session: Session, principal: Principal, finding_id: int, *, reason: str)
 
     `Conflict` for kinds that have no such step, for what is over, and where the ledger has changed since.
     """
-    found = finding_views.one(session, principal.scope, finding_id)
+    found = finding_views.one(session, principal, finding_id)
     step = _STEPS.get(Kind(found.kind)) if found.kind in set(Kind) else None
     if step is None:
         raise Conflict(f"there is no step that mends this ({found.kind}): see to it, and close the finding")
@@ -38,7 +38,7 @@ def fix(session: Session, principal: Principal, finding_id: int, *, reason: str)
     what = step(session, found, Word(principal.actor, BindingSource.EXCHANGE, reason.strip()))
     chain.record(session, principal, "sim_finding.fix", f"sim_finding:{found.id}", {"kind": found.kind, "by": what})
     findings.close(session, principal.actor, found.id, reason=f"{what}: {reason.strip()}", quiet_days=0)
-    return finding_views.one(session, principal.scope, finding_id)
+    return finding_views.one(session, principal, finding_id)
 
 
 def _exchange(session: Session, found: Found, word: Word) -> str:

@@ -89,6 +89,7 @@ DISTRICT = {
     "addPool",
     "movePoolMembers",
     "buyPoolExtra",
+    "poolUsage",
     "scoreForecasts",
     "backtestForecasts",
     "addUsageRule",

@@ -133,6 +133,9 @@ def test_who_sees_findings(boss, sign_in, sims, district):
     assert hana.get(f"sims/findings/{free['id']}").status_code == 404
     assert hana.post(f"sims/findings/{free['id']}/closing", json={"reason": "x"}).status_code == 404
     assert sign_in("aki", Role.SCHOOL, "E1").get("sims/findings").status_code == 403
+    see(Kind.ROAMING, Seen("sim:2", sim_id=sims[2], device_id=district["T2"], sure=True))
+    desk = sign_in("desk", Role.LOSS_DESK)
+    assert {each["kind"] for each in desk.get("sims/findings").json()["items"]} == {"swapped_pair", "not_in_ledger"}
     viewer = sign_in("view", Role.VIEWER)
     assert len(viewer.get("sims/findings", params={"limit": 1}).json()["items"]) == 1
     assert viewer.post(f"sims/findings/{pair['id']}/closing", json={"reason": "x"}).status_code == 403

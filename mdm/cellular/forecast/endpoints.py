@@ -52,7 +52,7 @@ class ScoreOut(BaseModel):
 
 @router.get("", operation_id="listForecasts", summary="The newest forecasts")
 def list_forecasts(
-    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_SIMS))]
+    session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_USAGE))]
 ) -> list[ForecastOut]:
     """List the newest forecasts of the fleet, pools and schools; people of some schools see those schools' only."""
     return [ForecastOut.model_validate(each) for each in views.newest(session, principal.scope)]
@@ -60,7 +60,7 @@ def list_forecasts(
 
 @router.get("/sims/{sim_id}", operation_id="showSimForecast", summary="One line's forecast")
 def show_sim_forecast(
-    sim_id: int, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_SIMS))]
+    sim_id: int, session: SessionDep, principal: Annotated[Principal, Depends(may(Action.READ_USAGE))]
 ) -> ForecastOut:
     """Show what one line will have used when its cycle ends."""
     found = views.of_sim(session, principal.scope, sim_id)
@@ -72,7 +72,7 @@ def show_sim_forecast(
 @router.get("/scores", operation_id="scoreForecasts", summary="How good the forecasts were that were made")
 def score_forecasts(
     session: SessionDep,
-    principal: Annotated[Principal, Depends(may(Action.READ_SIMS))],
+    principal: Annotated[Principal, Depends(may(Action.READ_USAGE))],
     months: Annotated[int, Query(ge=1, le=36)] = 6,
 ) -> list[ScoreOut]:
     """Score the forecasts that were kept of cycles that are over, by the day of the cycle they were made on."""
@@ -84,7 +84,7 @@ def score_forecasts(
 @router.get("/backtest", operation_id="backtestForecasts", summary="What would have been forecast")
 def backtest_forecasts(
     session: SessionDep,
-    principal: Annotated[Principal, Depends(may(Action.READ_SIMS))],
+    principal: Annotated[Principal, Depends(may(Action.READ_USAGE))],
     cycles: Annotated[int, Query(ge=1, le=12, description="So many cycles that are over.")] = 3,
     day: Annotated[list[int] | None, Query(max_length=6, description="Days of the cycle; 5, 10 and 20.")] = None,
 ) -> list[ScoreOut]:
