@@ -8,6 +8,7 @@ import structlog
 
 from mdm import db
 from mdm.cellular import reconciliation, tablet_view
+from mdm.support import foreign_sims
 
 _log = structlog.get_logger(__name__)
 _BUDGET_S: Final = 20.0
@@ -27,6 +28,8 @@ def reconcile() -> Counter[str]:
     with db.transaction() as session:
         found = reconciliation.look_if_due(session)
     done += found or Counter()
+    with db.transaction() as session:
+        done["cases_wanted"] += foreign_sims.ask_for_cases(session)
     with db.transaction() as session:
         done["asked"] += reconciliation.ask_again(session)
     if done.total():

@@ -249,3 +249,21 @@ def test_old_words_are_asked_for_again(answers, later, sql, radios):
         ("T1", "inventory_device")
     ]
     assert "asked" not in {name for name, count in later(0.1).items() if count}
+
+
+def test_a_foreign_sim_asks_for_a_case(boss, answers, later, sql):
+    """Whoever is on duty is called once; not for a tablet that has a case already. Nothing is locked by itself."""
+    later()
+    body = {"kind": "stolen", "control_number": "T2", "caller": "desk", "verified": "in_person", "phone_number": "03-1"}
+    opened = boss.post("cases", json=body, headers={"Idempotency-Key": "one"})
+    assert opened.status_code == 201, opened.text
+    for foreign, control in ((77, "T1"), (78, "T2")):
+        answers(control, foreign)
+    later()
+    assert sql("SELECT count(*) FROM notice") == [(0,)]
+    later(25)
+    later(1)
+    [(what, details)] = sql("SELECT what, details FROM notice")
+    [mine] = boss.get("sims/findings", params={"control_number": "T1", "kind": "foreign_sim"}).json()["items"]
+    assert (what, details) == ("case.wanted", {"count": 1, "findings": [mine["id"]]})
+    assert sql("SELECT count(*) FROM command WHERE device_id = :id", id=mine["device_id"]) == [(0,)]
