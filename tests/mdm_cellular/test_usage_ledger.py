@@ -83,7 +83,7 @@ def test_the_best_source_is_shown_whichever_came_first(take, sql, sims) -> None:
     """Interface before file before tablet, for each line's day by itself; all are kept, and cycles add up the shown."""
     ways = [UsageSource.DEVICE, UsageSource.API, UsageSource.CSV]
     for number, way in enumerate(ways):
-        take(told(1, 0, 100 + number), told(1, number + 1, number), source=way, payloads=[way.value.encode()])
+        take(told(1, 0, 100 + number), told(1, number + 1, number), source=way)
     rows = sql("SELECT usage_date, source, bytes_total FROM usage_shown ORDER BY 1")
     assert rows == [(day(0), "api", 101), (day(1), "device", 0), (day(2), "api", 1), (day(3), "csv", 2)]
     assert sql("SELECT count(*) FROM usage_daily") == [(6,)]
@@ -109,7 +109,7 @@ def test_a_closed_cycle_never_changes(take, close, sql, sims) -> None:
 _TELLINGS = st.lists(
     st.tuples(
         st.sampled_from(["api", "csv", "device"]),
-        st.dictionaries(st.tuples(st.integers(1, 3), st.integers(0, 40)), st.integers(0, 10**12), max_size=8),
+        st.dictionaries(st.tuples(st.integers(1, 3), st.integers(0, 40)), st.integers(0, 10**11), max_size=8),
     ),
     max_size=8,
 )
@@ -137,14 +137,11 @@ def test_any_order_and_repetition_gives_what_a_plain_model_gives(sims, tellings,
 
 def _tell(session, account, number, source, figures):
     # Each telling says something else than those before, as corrections do.
-    usage = [
-        told(sim, further, value * 16 + number) for (sim, further), value in figures.items() if value * 16 < 1 << 43
-    ]
+    usage = [told(sim, further, value * 16 + number) for (sim, further), value in figures.items()]
     intake.take(session, account, usage, payloads=[f"{number}".encode()], as_of=at(number), source=UsageSource(source))
 
 
 def _agrees(session, sims, model, *, closed):
-    model = {key: value for key, value in model.items() if value < 1 << 43}
     numbers = {sim_id: number for number, sim_id in sims.items()}
     held = defaultdict(int)
     for statement in (

@@ -42,7 +42,7 @@ def take(
     # An account with hours has two sources of days, and the ledger looks for that where answers are noted.
     noted = UsageSource.HOURS if sorted_out.hours and source is UsageSource.API else source
     raw_id = None
-    for payload in payloads:
+    for payload in payloads or (b"",):  # that this source has told something is noted in any case
         raw_id = raw.keep(session, account.id or 0, noted, payload, received_at=as_of)
     telling = Telling(source, as_of, raw_id)
     done = Recorded(unknown=sorted_out.unknown, refused=sorted_out.refused)

@@ -87,7 +87,7 @@ def _has_several_sources(session: Session, account: CarrierAccount, source: Usag
     if source is UsageSource.HOURS:
         return True
     found: bool = session.execute(
-        text("SELECT EXISTS (SELECT FROM usage_raw WHERE account_id = :account AND source <> :source)"),
+        text("SELECT EXISTS (SELECT FROM usage_raw WHERE account_id = :account AND source NOT IN (:source, 'bill'))"),
         {"account": account.id, "source": source.value},
     ).scalar_one()
     return found
