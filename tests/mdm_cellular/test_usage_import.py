@@ -1,14 +1,21 @@
 """Files of usage and bills through the operators' door: what goes in, and what is refused with its line."""
 
 import json
+import tempfile
+import tracemalloc
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from typer.testing import CliRunner
 
+from mdm import db
 from mdm.app import operator_app
 from mdm.auth import Role
+from mdm.cellular import accounts
+from mdm.cellular.models import ImportKind
+from mdm.cellular.usage import file_columns, file_import
+from mdm.cellular.usage.file_import import Wish
 from mdm.cli import build
 from tests.mdm_cellular.conftest import audited, iccid
 from tests.mdm_cellular.usage_model import FIRST, day
@@ -220,3 +227,25 @@ def test_from_the_command_line(boss, sims, tmp_path, monkeypatch, sql) -> None:
         assert (refused.exit_code, "line 3       error: total: is negative" in refused.stderr) == (1, True)
         skipped = tabane(str(path), "--account", "files-1", "--skip-bad-rows", "--json")
         assert json.loads(skipped.stdout)["unchanged"] == 1
+
+
+def test_a_large_file_is_a_piece_at_a_time_in_memory(sims) -> None:
+    """Four times the lines, good and bad, take no more memory: what is kept of them is in the database."""
+
+    def peak(lines):
+        with tempfile.TemporaryFile() as body, db.transaction() as session:
+            body.write(b"iccid,date,bytes\r\n")
+            for number in range(lines):
+                name = iccid(number) if number % 3 else iccid(1)
+                body.write(f"{name},{day(number % 50)},{number if number % 5 else -number}\r\n".encode())
+            account = accounts.find(session, "files-1")
+            wish = Wish(ImportKind.USAGE, file_columns.reading({}), dry_run=True)
+            tracemalloc.start()
+            outcome = file_import.run(session, account, body, wish, by="test")
+            highest = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert outcome.errors > lines / 2
+        return highest
+
+    few = peak(10_000)
+    assert peak(40_000) < 1.3 * few

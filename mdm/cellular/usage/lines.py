@@ -29,7 +29,7 @@ class Lines:
         self._session = session
         self._account_id = account_id
         self._known: dict[By, dict[str, int]] = {}
-        self._met: dict[By, dict[str, int | None]] = {by: {} for by in By}
+        self._met: dict[By, dict[str, int]] = {by: {} for by in By}
 
     def id_of(self, key: SimKey) -> int | None:
         """Return the id of a line, None for one that the inventory does not have under this account."""
@@ -42,7 +42,7 @@ class Lines:
             found = self._named(key.by).get(_FORMS[key.by](key.value))
         except Invalid:
             found = None
-        if len(met) < _REMEMBERED:  # a file may name millions of lines that nobody has
+        if found is not None and len(met) < _REMEMBERED:  # a file may name millions of lines that nobody has
             met[key.value] = found
         return found
 
