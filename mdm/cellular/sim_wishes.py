@@ -95,6 +95,8 @@ def ask(
         raise Forbidden("a job may not change so many lines at once")
     if not wish.reason.strip():
         raise Invalid("say why", errors=[{"pointer": "/reason", "detail": "say why; it is kept with the act"}])
+    if wish.kind is ActionKind.LOCK_IMEI and wish.value and len(wanted) > 1:
+        raise _wrong("a radio is given for one line; of several each is bound to its own tablet's")
     found = {row.id: row for row in session.execute(text(_LINES), _parameters(who, wanted))}
     outcomes = {sim_id: _judge(session, found.get(sim_id), sim_id, wish) for sim_id in wanted}
     lines = [found[each.sim_id] for each in outcomes.values() if each.refusal is None and each.action is None]

@@ -238,6 +238,8 @@ def test_speed_and_bound_radio(air, ids, boss, sql):
     assert act(boss, ids[0], "speed", value="warp", status=422)["errors"][0]["pointer"] == "/value"
     assert act(boss, ids[0], "lock_imei", status=422)["errors"][0]["pointer"] == "/value"
     assert act(boss, ids[0], "plan", value="x", status=409)["type"].endswith("no-carrier")
+    several = {"sims": ids[:2], "kind": "lock_imei", "value": "352099001761481", "reason": "x"}
+    assert post(boss, "sims/actions", several, 422)["errors"][0]["pointer"] == "/value"
     sql("UPDATE device SET imei = '352099001761481' WHERE control_number = 'T1'")
     for kind, value in (("speed", "s1.slow"), ("lock_imei", ""), ("unlock_imei", "")):
         act(boss, ids[0], kind, value=value)
