@@ -171,7 +171,7 @@ def test_old_forecasts_of_lines_go(fleet, sql) -> None:
     """Forecasts of single lines are kept for 400 days, those of pools for ever."""
     sql(
         "INSERT INTO forecast_snapshot (made_on, scope, scope_id, method, cycle_start, used_bytes, p10, p50, p90)"
-        " SELECT d::date, scope, 1, 'calendar-1', d::date, 0, 0, 0, 0 FROM unnest(ARRAY['sim', 'pool']) scope,"
+        " SELECT d::date, scope, 1, 'calendar-2', d::date, 0, 0, 0, 0 FROM unnest(ARRAY['sim', 'pool']) scope,"
         " unnest(ARRAY['2025-05-01', '2025-05-30']) d"
     )
     usage_watch.look()

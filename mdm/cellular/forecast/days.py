@@ -86,6 +86,8 @@ def fit(cells: Sequence[Cell], cycle_of: Mapping[date, int], prior: Shape = ASSU
     assumed = [list(row) for row in factors]
     start = list(ratios)
     for _ in range(_ROUNDS):
+        # A vacation that was not seen yet is taken to be to days off as it was assumed to be.
+        start[Kind.VACATION] = ratios[Kind.OFF] * sum(prior.table[Kind.VACATION]) / sum(prior.table[Kind.OFF])
         expected = [cell.lines * ratios[cell.kind] * factors[cell.kind][cell.day.weekday()] for cell in seen]
         levels = _levels(seen, expected, cycle_of)
         shares = []

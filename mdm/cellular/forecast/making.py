@@ -22,7 +22,7 @@ from mdm.cellular.models import Watched
 from mdm.organization import calendars
 from mdm.organization.hours import JST, Calendar
 
-METHOD: Final = "calendar-1"
+METHOD: Final = "calendar-2"
 """Changed whenever the method is, so that scores are not mixed."""
 Calendars = Mapping[int, Calendar]
 """By school; `NO_SCHOOL` is the district's."""
