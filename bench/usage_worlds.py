@@ -1,4 +1,4 @@
-"""Two pretend districts whose use of data is not what the forecast was designed on. They know nothing of the forecast.
+"""Three pretend districts whose use of data is not what the forecast was designed on. They know nothing of it.
 
 `weekdays`: a week of its own (short Wednesdays, heavy Fridays, lessons on some Saturdays that no calendar knows), days
 off nearly without use, unplanned closures, a level that wanders, gamma-distributed days of which lines without use
@@ -6,6 +6,8 @@ leave no row.
 `shocks`: days off with more use than school days, a few lines that use most of it, in half of the cases a step to a new
 level, a day on which everybody fetches an update, one to three days that do not come in and one that comes in half, new
 lines, and a school that is closed for a week.
+`terms`: vacations with much more use than weekends, a week of examinations in each month that no calendar knows, use
+that grows by a twelfth in a month, days that are each like the one before, and two days of no service at all.
 """
 
 import random
@@ -99,4 +101,32 @@ def shocks(seed: int, first: date, last: date, made: date) -> World:
     return World(days, frozenset(absent))
 
 
-WORLDS: Final[Mapping[str, Callable[[int, date, date, date], World]]] = {"weekdays": weekdays, "shocks": shocks}
+def terms(seed: int, first: date, last: date, made: date) -> World:
+    """Return a world in which vacations are no weekends."""
+    chance = random.Random(f"terms {seed}")  # noqa: S311 - pretend districts
+    usual = {(school, line): 1e8 * chance.weibullvariate(1, 0.8) for school in range(SCHOOLS) for line in range(_LINES)}
+    examination, outage = chance.randrange(1, 22), made - timedelta(days=chance.randrange(1, 60))
+    mood = 0.0
+    days: dict[date, dict[tuple[int, int], int]] = {}
+    for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
+        mood = 0.7 * mood + chance.gauss(0, 0.1)
+        vacation = any(begin <= day <= end and (end - begin).days >= 7 for begin, end, _ in VACATIONS)
+        if vacation:
+            weight = 0.65
+        elif day.weekday() >= 5 or _closed(day):
+            weight = 0.2
+        else:
+            weight = 0.7 if examination <= day.day < examination + 7 else 1.0
+        weight *= (1 + mood) * 1.083 ** ((day - first).days / 30)
+        served = not 0 <= (day - outage).days < 2
+        days[day] = {
+            key: round(own * max(weight, 0.05) * chance.expovariate(1)) if served else 0 for key, own in usual.items()
+        }
+    return World(days, frozenset())
+
+
+WORLDS: Final[Mapping[str, Callable[[int, date, date, date], World]]] = {
+    "weekdays": weekdays,
+    "shocks": shocks,
+    "terms": terms,
+}
