@@ -1,10 +1,10 @@
-"""How good the forecast is in two pretend districts that it was not designed on (`bench/usage_worlds.py`). No clock.
+"""How good the forecast is in pretended districts that it was not designed on (`bench/usage_worlds.py`). No clock.
 
 For every seed (half of them with cycles from the 1st, half from the 20th) and seven months of a year, a pool of 240
 lines in six schools is forecast on days 5, 10 and 20 of its cycle by `mdm.cellular.forecast.weighing`, the code of the
 nightly job, and compared with what the cycle truly comes to. Beside it two simple ways, with the same figures at hand:
-going on straight at the mean of the days that have come in, and saying that it will be as in the last cycle. Which method
-was frozen before which district was written stands in docs/forecast.md.
+going on straight at the mean of the days that have come in, and saying that it will be as in the last cycle. Which
+method was frozen before which district was written stands in docs/forecast.md.
 
 `forecast_error_<world>` is the median error of the forecast on day 10 (the bar is 0.10). `forecast_vs_run_rate_…` and
 `forecast_vs_last_cycle_…` are that error over theirs (the bar is 1). `forecast_inside_…`: how many cycles ended between
