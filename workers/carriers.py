@@ -30,6 +30,8 @@ _log = structlog.get_logger(__name__)
 
 BUDGET_S: Final = 20.0
 """A turn is given back after this, so that what is wanted of lines does not wait for a long list."""
+_SHORT_WAIT_S: Final = 2.0
+"""What is worth asking for again so soon is waited for, rather than asked for in another turn."""
 _FIRST_WAIT_S: Final = 15.0
 _LONGEST_WAIT_S: Final = 3600.0
 
@@ -123,8 +125,12 @@ def _ask_round(
         if over:
             return
         turn = turn.at(cursor)
-        if page.wait_s or time.monotonic() >= until or dispatch.stopping.is_set() or _something_urgent(account):
-            _give_back(turn, page.wait_s, "")
+        wait = page.wait_s
+        if wait <= _SHORT_WAIT_S and time.monotonic() + wait < until:
+            dispatch.stopping.wait(wait)
+            wait = 0.0
+        if wait or time.monotonic() >= until or dispatch.stopping.is_set() or _something_urgent(account):
+            _give_back(turn, wait, "")
             return
 
 
