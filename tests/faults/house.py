@@ -51,8 +51,17 @@ def until(happened: Callable[[], bool], what: str | Callable[[], str], seconds: 
 class House:
     """The servers. Start it from the thread that lives longest: the kernel ties the children to it."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str], apns_port: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str],
+        apns_port: int,
+        *,
+        workers: Mapping[str, tuple[str, ...]] = WORKERS,
+    ) -> None:
         self.folder = folder
+        self.workers = workers
+        """Which workers there are, and the queues of each."""
         self.links = Links()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.down: set[str] = set()
@@ -95,7 +104,7 @@ class House:
         command = {"door": ["door", "--port"], "web": ["web", "--port"]}.get(part, [part.partition("-")[0]])
         if part in self._ports:
             command = [*command, str(self._ports[part])]
-        self.processes[part] = self.spawn(part, *command, *WORKERS.get(part, ()))
+        self.processes[part] = self.spawn(part, *command, *self.workers.get(part, ()))
 
     def spawn(self, name: str, *command: str) -> subprocess.Popen[bytes]:
         """Run a `tabane` command over the ways of its kind of process."""
@@ -118,12 +127,12 @@ class House:
         return {
             setting: _through(self.settings[setting], self.ways[way].port)
             for setting, way in changed.items()
-            if way in self.ways
+            if way in self.ways and setting in self.settings
         }
 
     def start(self) -> None:
         """Start all of our own and wait until both apps answer."""
-        for part in ("door", "web", *WORKERS, "sender", "beat"):
+        for part in ("door", "web", *self.workers, "sender", "beat"):
             self.launch(part)
         self.wait_ready("door", "web")
 
@@ -245,7 +254,7 @@ class House:
         began = time.monotonic()
         with self.sql() as connection:
             (moment,) = connection.execute("SELECT clock_timestamp()").fetchone() or (None,)
-            missing = set(parts or WORKERS)
+            missing = set(parts or self.workers)
             rung = 0.0
             while missing:
                 self.tend()

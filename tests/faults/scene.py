@@ -110,7 +110,7 @@ class Scene:
         """Make the tables, the fleet and two administrators, and start everything."""
         house = self.house
         with settings_of(house):
-            _write_key(house)
+            write_key(house)
             migrate(house)
             seeding.seed(house.postgres.url, self.district, topic=self._topic)
         with house.sql() as connection:
@@ -359,7 +359,7 @@ async def _open_fleet(pki: Any) -> Fleet:
     return fleet
 
 
-def _write_key(house: House) -> None:
+def write_key(house: House) -> None:
     from mdm import vault
 
     file = Path(house.settings["TABANE_SECRET_KEY_FILE"])
