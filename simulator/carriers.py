@@ -20,13 +20,13 @@ import uvloop
 from simulator.clouds.carrier import CarrierCloud
 from simulator.clouds.carrier_script import Script
 from simulator.clouds.control_center import ControlCenterCloud
+from simulator.clouds.lines import invented_numbers
 from simulator.clouds.soracom import SoracomCloud
 from simulator.clouds.usage_files import UsageFiles
 from simulator.control import Control as Quiet
 
 _LOOKS_S = 30.0
-SIMS = "sims.csv"
-"""The portal's file of lines; its other files are named by when they came out."""
+_ACCOUNTS = ("soracom", "control_center", "files")
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -34,11 +34,13 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     carriers = commands.add_parser("carriers", help="pretend two carriers and a portal until SIGTERM or Ctrl-C")
     carriers.add_argument("--lines", type=Path, required=True, help="JSON lines: account, iccid, imei")
     carriers.add_argument("--secrets", type=Path, required=True, help="folder of soracom.json and control-center.json")
-    carriers.add_argument("--files", type=Path, required=True, help="folder that the portal's files are put into")
+    carriers.add_argument("--files", type=Path, required=True, help="folder that the portal's files of usage go into")
+    carriers.add_argument("--sims", type=Path, required=True, help="where its file of lines goes")
     carriers.add_argument("--soracom-port", type=int, default=0)
     carriers.add_argument("--control-center-port", type=int, default=0)
     carriers.add_argument("--days", type=int, default=45, help="days of history in the portal's files")
     carriers.add_argument("--status-takes-s", type=float, default=60, help="from an order until a line is so")
+    carriers.add_argument("--spare", type=int, default=0, help="lines beside those, shared among the three")
     carriers.add_argument("--seed", type=int, default=0)
     carriers.set_defaults(act=lambda options: uvloop.run(_serve(options)))
 
@@ -49,6 +51,8 @@ def pretended(options: argparse.Namespace) -> tuple[SoracomCloud, ControlCenterC
     for line in options.lines.read_text().splitlines():
         fields = json.loads(line)
         numbers[fields["account"]].append((fields["iccid"], fields["imei"]))
+    for index, pair in enumerate(invented_numbers(options.spare, seed=500 + options.seed)):
+        numbers[_ACCOUNTS[index % len(_ACCOUNTS)]].append((pair[0], ""))
     soracom, control_center = (
         json.loads((options.secrets / name).read_text()) for name in ("soracom.json", "control-center.json")
     )
@@ -78,7 +82,9 @@ async def _serve(options: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     soracom, control_center, portal = pretended(options)
     options.files.mkdir(parents=True, exist_ok=True)
-    await asyncio.to_thread(put_out, portal, options.files, days=options.days)
+    options.sims.write_bytes(portal.sims())
+    out: set[str] = set()
+    await asyncio.to_thread(put_out, portal, options.files, out, days=options.days)
     ports = options.soracom_port, options.control_center_port
     running = [_listen(cloud, port) for cloud, port in zip((soracom, control_center), ports, strict=True)]
     addresses = " · ".join(address for _, _, address in running)
@@ -86,24 +92,21 @@ async def _serve(options: argparse.Namespace) -> None:
     while not stop.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _LOOKS_S)
-        await asyncio.to_thread(put_out, portal, options.files, days=options.days)
+        await asyncio.to_thread(put_out, portal, options.files, out, days=options.days)
     for server, _, _ in running:
         server.should_exit = True
     await asyncio.gather(*(task for _, task, _ in running), return_exceptions=True)
 
 
-def put_out(portal: UsageFiles, folder: Path, *, days: int) -> int:
-    """Put the portal's files that are out by now into the folder, and return how many are new. Whole, or not at all."""
+def put_out(portal: UsageFiles, folder: Path, out: set[str], *, days: int) -> None:
+    """Put the portal's files that are `out` by now into the folder in their order, each whole and once."""
     today = portal.lines.today()
-    files = portal.deliveries(today - timedelta(days=days), today)
-    names = [(SIMS, portal.sims())] if not (folder / SIMS).exists() else []
-    names += [(f"{file.out_at:%Y%m%d}_{file.name}", file.body) for file in files]
-    new = [(name, body) for name, body in names if not (folder / name).exists()]
-    for name, body in new:
-        part = folder / f".{name}.part"
-        part.write_bytes(body)
-        part.rename(folder / name)
-    return len(new)
+    for file in portal.deliveries(today - timedelta(days=days), today):
+        if file.name not in out:
+            part = folder / f".{file.name}.part"
+            part.write_bytes(file.body)
+            part.rename(folder / file.name)
+            out.add(file.name)
 
 
 def _listen(cloud: CarrierCloud, port: int) -> tuple[Quiet, "asyncio.Future[None]", str]:

@@ -19,6 +19,7 @@ import httpx2
 import typer
 
 from mdm.cli.client import Client
+from mdm.cli.demo_lines import DemoLines, Interrupted
 from mdm.cli.demo_pager import DemoPager
 from mdm.cli.progress import bar
 from mdm.devices import sample
@@ -34,17 +35,15 @@ _TICKET_HOURS = 12
 _SCANNED_AT_ONCE = 500
 
 
-class Interrupted(Exception):
-    """The house is being stopped: not an error."""
-
-
 class Demo:
     """One run of the demo: `settings` before the parts start, `begin` when they are ready, `status` at the end."""
 
-    def __init__(self, folder: Path, *, tablets: int | None, exit_when_done: bool) -> None:
+    def __init__(self, folder: Path, *, tablets: int | None, sims: int | None, exit_when_done: bool) -> None:
         self.status = 0
         self._folder = folder
-        self._tablets = _agreed_number(folder / "tablets", tablets)
+        self._tablets = _agreed_number(folder / "tablets", tablets, _DEFAULT_TABLETS)
+        lines = _agreed_number(folder / "sims", sims and max(sims, self._tablets), self._tablets)
+        self._lines = DemoLines(folder, spare=lines - self._tablets)
         self._exit_when_done = exit_when_done
         self._push_port = free_port()
         self._control_port = free_port()
@@ -60,13 +59,17 @@ class Demo:
                 raise Misconfigured(
                     f"the demo's certificates could not be made: {made.stderr.strip().splitlines()[-1:]}"
                 )
-        return self._pager.settings() | {
-            "TABANE_APPLE__PUSH_CERTIFICATE": str(self._pki / "push-bundle.pem"),
-            "TABANE_APPLE__APNS_URL": f"https://127.0.0.1:{self._push_port}",
-            "TABANE_APPLE__APNS_CA_FILE": str(self._pki / "authority.pem"),
-            "TABANE_ORGANIZATION": "Tabane demo district",
-            "TABANE_SECOND_FACTOR": "optional",
-        }
+        return (
+            self._pager.settings()
+            | self._lines.settings()
+            | {
+                "TABANE_APPLE__PUSH_CERTIFICATE": str(self._pki / "push-bundle.pem"),
+                "TABANE_APPLE__APNS_URL": f"https://127.0.0.1:{self._push_port}",
+                "TABANE_APPLE__APNS_CA_FILE": str(self._pki / "authority.pem"),
+                "TABANE_ORGANIZATION": "Tabane demo district",
+                "TABANE_SECOND_FACTOR": "optional",
+            }
+        )
 
     def begin(self, url: str, token: str, supervisor: Supervisor, greet: Callable[[], None]) -> None:
         """Do the main job in a thread of its own, while the supervisor watches the parts; `greet` when it is done."""
@@ -75,7 +78,7 @@ class Demo:
 
     def _run(self, url: str, token: str, supervisor: Supervisor, greet: Callable[[], None]) -> None:
         try:
-            installed = _MainJob(Client(url, token), supervisor, self._tablets).do(self._simulate)
+            installed = _MainJob(Client(url, token), supervisor, self._tablets).do(self._simulate, self._lines)
         except Interrupted:
             return
         except (MdmError, httpx2.HTTPError, typer.Exit) as error:
@@ -112,7 +115,9 @@ class _MainJob:
         self._schools = max(sample.default_schools(tablets), min(5, tablets))
         self._patience_s = 120 + 0.3 * tablets
 
-    def do(self, simulate: Callable[[list[dict[str, str]], Supervisor], Callable[[], dict[str, Any]]]) -> int:
+    def do(
+        self, simulate: Callable[[list[dict[str, str]], Supervisor], Callable[[], dict[str, Any]]], lines: DemoLines
+    ) -> int:
         """Do it all and return how many tablets have the policy."""
         client, rows = self._client, list(sample.rows(self._tablets, schools=self._schools))
         content = "".join(sample.lines(self._tablets, schools=self._schools)).encode()
@@ -120,6 +125,8 @@ class _MainJob:
         print(
             f"ledger: {self._tablets} tablets in {len({row[Column.SCHOOL_CODE] for row in rows})} schools", flush=True
         )
+        self._supervisor.ask(lines.part(rows))
+        lines.set_up(client, self._supervisor.stopping)
         status = simulate(list(_with_tickets(client, rows)), self._supervisor)
         self._wait("enrolled", lambda: int(status()["enrolled"]))
         document = _sample_policy()
@@ -129,6 +136,7 @@ class _MainJob:
         print(f"policy {document['name']}: rollout to the fleet begins", flush=True)
         installed = self._wait("installed", lambda: self._installed(rollout["id"]))
         self._check_whereabouts()
+        lines.read(client, self._supervisor.stopping)
         return installed
 
     def _check_whereabouts(self) -> None:
@@ -196,11 +204,13 @@ def _sample_policy() -> dict[str, Any]:
     return dict(found[0])
 
 
-def _agreed_number(file: Path, asked: int | None) -> int:
-    """Return how many tablets this demo has: what its folder was made for."""
+def _agreed_number(file: Path, asked: int | None, usual: int) -> int:
+    """Return how many tablets, or lines, this demo has: what its folder was made for."""
     kept = int(file.read_text()) if file.exists() else None
     if kept is not None and asked not in (None, kept):
-        raise Misconfigured(f"the demo in {file.parent} has {kept} tablets: leave --tablets out, or delete that folder")
-    number = kept or asked or _DEFAULT_TABLETS
+        raise Misconfigured(
+            f"the demo in {file.parent} has {kept} {file.name}: leave --{file.name} out, or delete that folder"
+        )
+    number = kept or asked or usual
     file.write_text(f"{number}\n")
     return number

@@ -65,11 +65,12 @@ def up(
     door_port: Annotated[int, typer.Option(min=0, max=65535, help="Tablets' port; 0 takes a free one.")] = 8000,
     demo: Annotated[bool, typer.Option("--demo", help="Add simulated iPads and do the main job with them.")] = False,
     tablets: Annotated[int | None, typer.Option(min=1, max=15000, help="Simulated iPads [50].")] = None,
+    sims: Annotated[int | None, typer.Option(min=1, max=15000, help="Simulated lines [as many as iPads].")] = None,
     exit_when_done: Annotated[bool, typer.Option("--exit-when-done", help="End when the demo has ended.")] = False,
 ) -> None:
     """Start everything on this machine and run until Ctrl-C; data stays in the folder for the next start."""
-    if not demo and (tablets is not None or exit_when_done):
-        raise typer.BadParameter("--tablets and --exit-when-done go with --demo")
+    if not demo and (tablets is not None or sims is not None or exit_when_done):
+        raise typer.BadParameter("--tablets, --sims and --exit-when-done go with --demo")
     folder = (data or default_folder()).resolve()
     if demo:
         folder /= "demo"  # invented tablets never come into a folder of real ones
@@ -80,7 +81,7 @@ def up(
         print(f"starting in {folder}; Ctrl-C stops", flush=True)
         supervisor = Supervisor(partial(print, flush=True))
         with _stopped_by_signals(supervisor):
-            pretended = Demo(folder, tablets=tablets, exit_when_done=exit_when_done) if demo else None
+            pretended = Demo(folder, tablets=tablets, sims=sims, exit_when_done=exit_when_done) if demo else None
             status = _run(plan, supervisor, pretended)
     raise typer.Exit(status)
 

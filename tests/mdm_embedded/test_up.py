@@ -276,11 +276,12 @@ def test_demo_keeps_its_number_of_tablets(refused: Refused, folder: Path) -> Non
 @pytest.mark.timeout(300)
 def test_demo_does_the_main_job(environment: None, folder: Path) -> None:
     """Ledger, tickets, enrolment by SCEP, policy, push, installed on every tablet; then the address and exit code 0."""
-    command = [*UP, "--data", str(folder), "--demo", "--tablets", "4", "--exit-when-done"]
+    command = [*UP, "--data", str(folder), "--demo", "--tablets", "4", "--sims", "6", "--exit-when-done"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert ran.returncode == 0, ran
     assert "4/4 installed" in ran.stdout
     assert "whereabouts check: 4 of 4 tablets verified" in ran.stdout
+    assert "lines: 6 SIMs of two carriers and a portal" in ran.stdout
     assert "operators http://127.0.0.1:" in ran.stdout.split("4/4 installed")[1]
     assert "sign in as admin" in ran.stdout.split("4/4 installed")[1]
     assert ran.stderr == ""

@@ -23,6 +23,7 @@ def running(tmp_path):
     (tmp_path / "control-center.json").write_text(json.dumps({"username": "x", "api_key": "key-x"}))
     command = [sys.executable, "-m", "simulator", "carriers", "--lines", str(tmp_path / "lines.jsonl")]
     command += ["--secrets", str(tmp_path), "--files", str(tmp_path / "files"), "--days", "10"]
+    command += ["--sims", str(tmp_path / "sims.csv")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -45,6 +46,6 @@ def test_two_carriers_answer_and_the_portal_has_put_out_its_files(running):
     assert [sim["activeProfileId"] for sim in listed] == [line["iccid"] for line in lines[::3]]
     assert {device["iccid"] for device in devices["devices"]} == {line["iccid"] for line in lines[1::3]}
     names = {file.name for file in (folder / "files").iterdir()}
-    assert "sims.csv" in names
-    assert len([name for name in names if "usage" in name]) >= 8
-    assert not [name for name in names if name.startswith(".")]
+    assert len(names) >= 8
+    assert not [name for name in names if not name.startswith("usage_")]
+    assert len((folder / "sims.csv").read_bytes().splitlines()) == 1 + 3
