@@ -142,11 +142,31 @@ def _plant(client: TestClient, marker: str, secret: str) -> Place:
     days = {"first_day": str(date.today()), "last_day": str(date.today() + timedelta(days=9))}  # noqa: DTZ011 - any will do
     names["check_id"] = make("POST", "/checks", {"name": secret, "schools": [code], **days})["id"]
     make("POST", f"/checks/{names['check_id']}/start", None)
+    names["campaign_id"] = _campaign(boss, school_id, marker, secret)
     names |= _contractor(make, f"contractor {school_id}")
     make("PUT", f"/rings/ring {school_id}", {"places": [f"school={code}"]})
     make("PUT", "/limits/school", {"value": {"per_s": 7}, "school": code, "reason": secret})
     make("PUT", f"/schools/{code}/calendar", {"closed": [{"first": "2026-08-01", "label": secret}]})
     return Place(marker, secret, school_id, {name: str(value) for name, value in names.items()})
+
+
+def _campaign(operator_id: int, school_id: int, marker: str, secret: str) -> Any:
+    """Write down a bulk wipe of a tablet of the school, which waits for its signatures."""
+    window = '{"first_day": "2026-01-01", "last_day": "2026-02-01"}'
+    with db.engine().begin() as connection:
+        run = connection.exec_driver_sql
+        campaign = run(
+            'INSERT INTO campaign (name, reason, filter, "window", arguments, tablets, snapshot, digest, left_out,'
+            " school_ids, requested_by, expires_at) VALUES (%s, %s, '{}', %s, '{}', 1, 'x', 'x', '[]', %s, %s,"
+            " now() + interval '1 day') RETURNING id",
+            (secret, secret, window, [school_id], operator_id),
+        ).scalar_one()
+        run(
+            "INSERT INTO campaign_tablet (campaign_id, device_id, serial, control_number, school, epoch, evidence_id,"
+            " scanned_at) SELECT %s, id, serial, %s, %s, 1, 1, now() FROM device WHERE school_id = %s",
+            (campaign, marker, marker, school_id),
+        )
+    return campaign
 
 
 def _contractor(make: Callable[[str, str, Any], Any], name: str) -> dict[str, Any]:
