@@ -122,7 +122,7 @@ def set_rule(
 @router.get("/alerts", operation_id="listUsageAlerts", summary="Limits that were passed")
 def list_alerts(
     session: SessionDep,
-    principal: Annotated[Principal, Depends(may(Action.READ_SIMS))],
+    principal: Annotated[Principal, Depends(may(Action.READ_USAGE))],
     window: Paging,
     school: Annotated[str | None, Query(max_length=32)] = None,
     *,
