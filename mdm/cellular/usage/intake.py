@@ -19,10 +19,11 @@ from mdm.cellular.usage.counters import Reading
 from mdm.cellular.usage.hours import ToldHour
 from mdm.cellular.usage.ledger import Recorded, Telling
 from mdm.cellular.usage.lines import Lines
-from mdm.cellular.usage.stage import Told
+from mdm.cellular.usage.stage import PlainTold, Told
 
 _log = structlog.get_logger(__name__)
 _SESSIONS: Final = 2**31
+_MOST: Final = bounds.DAY_BYTES
 _MOST_OFFSET: Final = 14 * 60
 
 
@@ -66,7 +67,7 @@ class _Sorted:
         self._days_kept = bounds.days_kept(now)
         self._hours_kept = bounds.hours_kept(now)
         self._readings_kept = bounds.readings_kept(now)
-        self.days: list[Told] = []
+        self.days: list[Told | PlainTold] = []
         self.hours: list[ToldHour] = []
         self.readings: list[Reading] = []
         self.unknown = self.refused = 0
@@ -75,12 +76,14 @@ class _Sorted:
         """Take one figure, or count it as left out."""
         if not self._can_be(each):
             self.refused += 1
-        elif (sim_id := self._id_of(each.key)) is None:
+            return
+        sim_id = self._id_of(each.key)
+        if sim_id is None:
             self.unknown += 1
         elif isinstance(each, UsageDay):
-            self.days.append(
-                Told(sim_id, each.day, each.total, each.up, each.down, each.roaming, each.sessions, each.utc_offset)
-            )
+            # A plain tuple: there may be half a million of them, and the collector looks at each named one every time.
+            told = (sim_id, each.day, each.total, each.up, each.down, each.roaming, each.sessions, each.utc_offset)
+            self.days.append(told)
         elif isinstance(each, UsageHour):
             self.hours.append(ToldHour(sim_id, each.start, each.total, each.up, each.down))
         else:
@@ -91,12 +94,12 @@ class _Sorted:
     def _can_be(self, each: Usage) -> bool:
         if isinstance(each, UsageDay):
             first, last = self._days_kept
-            most = bounds.DAY_BYTES
+            most, up, down = _MOST, each.up, each.down
             return (
                 first <= each.day <= last
                 and 0 <= each.total <= most
-                and (each.up is None or 0 <= each.up <= most)
-                and (each.down is None or 0 <= each.down <= most)
+                and (up is None or 0 <= up <= most)
+                and (down is None or 0 <= down <= most)
                 and (each.roaming is None or 0 <= each.roaming <= most)
                 and (each.sessions is None or 0 <= each.sessions < _SESSIONS)
                 and -_MOST_OFFSET <= each.utc_offset <= _MOST_OFFSET

@@ -16,7 +16,7 @@ from sqlmodel import Session
 from mdm.cellular.models import CarrierAccount, UsageSource
 from mdm.cellular.usage import stage, totals
 from mdm.cellular.usage.sources import better_than, worse_than
-from mdm.cellular.usage.stage import Span, Told
+from mdm.cellular.usage.stage import PlainTold, Span, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Telling:
     raw_id: int | None = None
 
 
-def record(session: Session, account: CarrierAccount, telling: Telling, told: Iterable[Told]) -> Recorded:
+def record(session: Session, account: CarrierAccount, telling: Telling, told: Iterable[Told | PlainTold]) -> Recorded:
     """Bring days into the ledger; `stage.load` and `record_told` in one."""
     stage.load(session, told)
     return record_told(session, account, telling)

@@ -3,18 +3,18 @@
 Reads the view `usage_shown` and nothing below it, so which source counts is decided in one place. Bounds are days.
 """
 
-from dataclasses import dataclass
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import text
 from sqlmodel import Session
 
 from mdm.cellular.models import UsageSource
 
+_SOURCES: Final = {source.value: source for source in UsageSource}
 
-@dataclass(frozen=True, slots=True)
-class DayUsed:
+
+class DayUsed(NamedTuple):
     """One line's day as it is shown."""
 
     day: date
@@ -24,8 +24,7 @@ class DayUsed:
     """540 is a day in Japan, 0 one from 09:00 to 09:00."""
 
 
-@dataclass(frozen=True, slots=True)
-class LineUsed:
+class LineUsed(NamedTuple):
     """What one line used in a span of days."""
 
     sim_id: int
@@ -47,7 +46,7 @@ def most(session: Session, first: date, last: date, *, limit: int) -> list[LineU
 def of_line(session: Session, sim_id: int, first: date, last: date) -> list[DayUsed]:
     """Return one line's days, from the first to the last."""
     rows = session.execute(text(_OF_LINE), {"sim": sim_id, "first": first, "last": last})
-    return [DayUsed(row.usage_date, row.bytes_total, UsageSource(row.source), row.utc_offset) for row in rows]
+    return [DayUsed(day, total, _SOURCES[source], offset) for day, total, source, offset in rows]
 
 
 # Most lines are in a pool throughout: to compare each of their days with two dates takes longer than to add them up.

@@ -29,6 +29,10 @@ class Told(NamedTuple):
     utc_offset: int
 
 
+PlainTold = tuple[int, date, int, int | None, int | None, int | None, int | None, int]
+"""The same without names."""
+
+
 class Span(NamedTuple):
     """The first and the last day that were told."""
 
@@ -43,7 +47,7 @@ def hold(session: Session, account: CarrierAccount) -> None:
     session.execute(text("SET LOCAL work_mem = '64MB'"))
 
 
-def load(session: Session, told: Iterable[Told]) -> None:
+def load(session: Session, told: Iterable[Told | PlainTold]) -> None:
     """Put figures into the table `usage_told`; what stood in it before is gone."""
     begin(session)
     connection: Any = session.connection().connection.driver_connection
