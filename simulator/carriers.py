@@ -84,10 +84,10 @@ async def _serve(options: argparse.Namespace) -> None:
     options.files.mkdir(parents=True, exist_ok=True)
     options.sims.write_bytes(portal.sims())
     out: set[str] = set()
-    await asyncio.to_thread(put_out, portal, options.files, out, days=options.days)
     ports = options.soracom_port, options.control_center_port
     running = [_listen(cloud, port) for cloud, port in zip((soracom, control_center), ports, strict=True)]
     addresses = " · ".join(address for _, _, address in running)
+    await asyncio.to_thread(put_out, portal, options.files, out, days=options.days)
     print(f"carriers {addresses} · files in {options.files}", flush=True)
     while not stop.is_set():
         with suppress(TimeoutError):
