@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
-from mdm import db, jobs
+from mdm import db, jobs, roles
 from mdm.cli import keep
 from mdm.cli.client import Client
 from mdm.embedded import Postgres, Valkey, free_port, host, start_postgres, start_valkey
@@ -53,6 +53,8 @@ class House:
     """Of the operators' app."""
     token: str = ""
     """Of a session of its administrator."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Of the database, for each kind of process: each has its own role."""
     _postgres: Postgres | None = None
     _valkey: Valkey | None = None
 
@@ -78,6 +80,7 @@ class House:
         db.migrate(self._postgres.url)
         if self.seed is not None:
             self.seed(self._postgres.url)
+        self.addresses = roles.house(self._postgres.url)
         for name in self.parts():
             self.launch(name)
         self.wait_ready()
@@ -104,7 +107,7 @@ class House:
             log=self.log(name),
             folder=self.folder / "logs",
             on_parent_death=signal.SIGTERM,
-            environment=os.environ.copy(),
+            environment={**os.environ, "DATABASE_URL": self.addresses[name.partition("-")[0]]},
         )
 
     def log(self, name: str) -> Path:

@@ -179,6 +179,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TABANE_", env_nested_delimiter="__", frozen=True, extra="ignore")
 
     database_url: str = Field(validation_alias=AliasChoices("DATABASE_URL", "database_url"))
+    role_passwords: dict[str, str] = Field(default={}, repr=False)
+    """Of the database's roles, by process (`TABANE_ROLE_PASSWORDS__WEB`): for its owner, who makes the roles."""
     redis_url: str = Field(validation_alias=AliasChoices("REDIS_URL", "redis_url"))
     secret_key_file: Path
     """32 random bytes, base64, one key per line as `id:base64`; the first line seals, all lines open."""

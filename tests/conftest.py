@@ -20,8 +20,9 @@ import pytest
 import redis
 from sqlmodel import Session
 
-from mdm import db, jobs, settings, vault
+from mdm import db, jobs, roles, settings, vault
 from mdm.embedded import Postgres, Valkey, host, start_postgres, start_valkey
+from tests.roles import taken
 
 # No deadline: two cores are shared with servers. No example database: the work tree stays clean.
 hypothesis.settings.register_profile("house", deadline=None, database=None)
@@ -171,13 +172,15 @@ def template(postgres_server: Postgres) -> str:
     with psycopg.connect(postgres_server.url_of("postgres"), autocommit=True) as connection:
         connection.execute("CREATE DATABASE migrated")
     db.migrate(postgres_server.url_of("migrated"))
+    roles.apply(postgres_server.url_of("migrated"))
     return "migrated"
 
 
 @pytest.fixture(scope="session")
-def shelf(postgres_server: Postgres, template: str) -> Shelf:
-    """The lender of clean databases."""
-    return Shelf(postgres_server, template)
+def shelf(postgres_server: Postgres, template: str) -> Iterator[Shelf]:
+    """The lender of clean databases, in which each process's code has the rights of its role and no others."""
+    with taken():
+        yield Shelf(postgres_server, template)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The audit tables. Rows are inserted by `chain` and `checkpoints` only; the database refuses updates and deletes."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -53,10 +52,3 @@ class AuditCheckpoint(SQLModel, table=True):
     """Ed25519."""
     walked_to: int = Field(sa_column=Column(BigInteger, nullable=False))
     """How far the old events have been walked again; bookkeeping, not signed."""
-
-
-GRANTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "audit_event": ("SELECT", "INSERT"),
-    "audit_checkpoint": ("SELECT", "INSERT"),
-}
-"""All that a process's role may have on these tables; it must not own them, or it could drop the triggers."""

@@ -1,8 +1,6 @@
 """The table of what the auditor found. Rows are only added; the database refuses anything else."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Column, DateTime, String, Uuid, func
@@ -18,7 +16,3 @@ class CommandFinding(SQLModel, table=True):
     """No foreign key: it outlives the command."""
     fault: str = Field(sa_column=Column(String(24), primary_key=True))
     found_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
-
-
-GRANTS: Final[Mapping[str, tuple[str, ...]]] = {"command_finding": ("SELECT", "INSERT")}
-"""All that a process's role may have on this table."""

@@ -22,7 +22,7 @@ class Room:
 
 ROOMS = (
     Room("mdm.cli.up", words=("up",)),
-    Room("mdm.cli.serve", words=("web", "door", "worker", "sender", "beat", "migrate")),
+    Room("mdm.cli.serve", words=("web", "door", "worker", "sender", "beat", "migrate", "roles")),
     Room("mdm.cli.login", words=("login", "step-up", "logout")),
     Room("mdm.cli.session", "session"),
     Room("mdm.cli.factor", "factor"),

@@ -1,6 +1,7 @@
-"""`tabane web | door | worker | sender | beat | migrate`: one process each, for containers and for `tabane up`."""
+"""`tabane web | door | worker | sender | beat | migrate | roles`, one process each: for containers and `tabane up`."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,13 +75,34 @@ def beat() -> None:
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the database to this version's schema; refuses a newer one."""
-    from mdm import db  # noqa: PLC0415 - only this command needs it
+def migrate(
+    *,
+    with_roles: Annotated[
+        bool, typer.Option("--roles", help="Give each process's role its rights too (`tabane roles`).")
+    ] = False,
+) -> None:
+    """Bring the database to this version's schema, as its owner; refuses a newer one."""
+    from mdm import db, roles  # noqa: PLC0415 - only this command needs them
     from mdm.settings import get_settings  # noqa: PLC0415
 
-    db.migrate(get_settings().database_url)
+    settings = get_settings()
+    db.migrate(settings.database_url)
+    if with_roles:
+        roles.apply(settings.database_url, settings.role_passwords)
     typer.echo("the database has this version's schema")
+
+
+@app.command("roles")
+def roles_(
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+) -> None:
+    """Write the SQL that makes a role of the database for each process; the database's owner runs it, as psql does."""
+    from mdm import roles  # noqa: PLC0415 - only this command needs it
+    from mdm.settings import get_settings  # noqa: PLC0415
+
+    with open(out, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(roles.sql(get_settings().role_passwords))
+    typer.echo(f"{out}: run it as the database's owner, now and after each migration")
 
 
 def _configure_log() -> None:

@@ -6,7 +6,7 @@ Parts: PostgreSQL and Valkey (unless DATABASE_URL and REDIS_URL name others), do
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx2
 import typer
 
-from mdm import db
+from mdm import db, roles
 from mdm.cli import house, keep
 from mdm.cli.demo import Demo
 from mdm.embedded import claim, default_folder, free_port, host, start_postgres, start_valkey
@@ -120,18 +120,21 @@ def _greet(plan: Plan, sign_in: keep.SignIn | None) -> None:
 def _start(plan: Plan, supervisor: Supervisor, demo: Demo | None) -> None:
     make_folder(plan.folder / "logs", mode=0o700)
     os.environ.update(_settings(plan, demo))
-    if "DATABASE_URL" not in os.environ:
+    ours = "DATABASE_URL" not in os.environ
+    if ours:
         os.environ["DATABASE_URL"] = _start_postgres(plan.folder / "postgres", supervisor)
     if "REDIS_URL" not in os.environ:
         os.environ["REDIS_URL"] = _start_valkey(plan.folder / "valkey", supervisor)
     db.migrate(os.environ["DATABASE_URL"])
+    # Another one's database has an owner of its own, who makes the roles: docs/roles.md.
+    own = partial(_own, plan, roles.house(os.environ["DATABASE_URL"]) if ours else {})
     served = ("--host", plan.address, "--port")
     supervisor.start(
-        _own(plan, "door", (*served, str(plan.door_port)), is_ready=partial(_answers, plan.door_url)),
-        _own(plan, "web", (*served, str(plan.port)), is_ready=partial(_answers, plan.url)),
-        *(_own(plan, name, queues, command="worker") for name, queues in _WORKERS.items()),
-        _own(plan, "sender"),
-        _own(plan, "beat"),
+        own("door", (*served, str(plan.door_port)), is_ready=partial(_answers, plan.door_url)),
+        own("web", (*served, str(plan.port)), is_ready=partial(_answers, plan.url)),
+        *(own(name, queues, command="worker") for name, queues in _WORKERS.items()),
+        own("sender"),
+        own("beat"),
     )
 
 
@@ -166,12 +169,20 @@ def _start_valkey(folder: Path, supervisor: Supervisor) -> str:
 
 
 def _own(
-    plan: Plan, name: str, options: Sequence[str] = (), *, command: str = "", is_ready: Callable[[], bool] | None = None
+    plan: Plan,
+    addresses: Mapping[str, str],
+    name: str,
+    options: Sequence[str] = (),
+    *,
+    command: str = "",
+    is_ready: Callable[[], bool] | None = None,
 ) -> Part:
-    """Describe one of our own processes: a sub-command of this very program."""
+    """Describe one of our own processes: a sub-command of this very program, with its role's way to the database."""
     log = plan.folder / "logs" / f"{name}.log"
     command_line = [sys.executable, "-m", "mdm.cli", command or name, *options]
-    return python_part(name, command_line, log, is_ready=is_ready or (lambda: True))
+    address = addresses.get(command or name)
+    settings = {"DATABASE_URL": address} if address else {}
+    return python_part(name, command_line, log, is_ready=is_ready or (lambda: True), settings=settings)
 
 
 def _answers(url: str) -> bool:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,9 +32,17 @@ class Part:
 
 
 def python_part(
-    name: str, command: Sequence[str | Path], log: Path, *, is_ready: Callable[[], bool] = lambda: True
+    name: str,
+    command: Sequence[str | Path],
+    log: Path,
+    *,
+    is_ready: Callable[[], bool] = lambda: True,
+    settings: Mapping[str, str] | None = None,
 ) -> Part:
-    """Describe a process of our own, run as this user with this process's environment; an overlong log is put aside."""
+    """Describe a process of our own, run as this user with this process's environment; an overlong log is put aside.
+
+    `settings` are variables of its environment that differ.
+    """
 
     def launch() -> subprocess.Popen[bytes]:
         if log.exists() and log.stat().st_size > _LONGEST_LOG_BYTES:
@@ -45,7 +53,7 @@ def python_part(
             log=log,
             folder=log.parent,
             on_parent_death=signal.SIGTERM,
-            environment=os.environ.copy(),
+            environment={**os.environ, **(settings or {})},
         )
 
     return Part(name, launch, log, is_ready)

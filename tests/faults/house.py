@@ -20,7 +20,7 @@ import psycopg
 import redis
 from celery import Celery
 
-from mdm import db
+from mdm import db, roles
 from mdm.embedded import Postgres, Valkey, host, start_postgres, start_valkey, valkey
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
 from tests.conftest import forget_settings
@@ -68,6 +68,8 @@ class House:
         """Parts that a fault has ended and will start again."""
         self.falls = 0
         """How many of our own ended by themselves and were started again."""
+        self.addresses: dict[str, str] = {}
+        """Of the database, by kind of process: each has a role of its own; commands of the host are the owner."""
         self.extra: dict[str, dict[str, str]] = {}
         """Environment of a part beside what all have; takes effect when it is launched next."""
         (folder / "logs").mkdir(parents=True)
@@ -107,17 +109,24 @@ class House:
         self.processes[part] = self.spawn(part, *command, *self.workers.get(part, ()))
 
     def spawn(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        """Run a `tabane` command over the ways of its kind of process."""
+        """Run a `tabane` command as its process's role, over the ways of its kind of process."""
+        address = self.addresses.get(command[0], self.settings["DATABASE_URL"])
         return host.spawn(
             [sys.executable, "-m", "mdm.cli", *command],
             owner=host.current(),
             log=self.log(name),
             folder=self.folder,
             on_parent_death=signal.SIGKILL,
-            environment={**os.environ, **self.settings, **self._over_proxies(name), **self.extra.get(name, {})},
+            environment={
+                **os.environ,
+                **self.settings,
+                "DATABASE_URL": address,
+                **self._over_proxies(name, address),
+                **self.extra.get(name, {}),
+            },
         )
 
-    def _over_proxies(self, name: str) -> dict[str, str]:
+    def _over_proxies(self, name: str, address: str) -> dict[str, str]:
         kind = name.partition("-")[0]
         changed = {"DATABASE_URL": f"{kind}-postgres", "REDIS_URL": f"{kind}-valkey", _APNS: f"{kind}-apns"}
         if kind in ("beat", "sender"):
@@ -125,7 +134,7 @@ class House:
         if kind == "sender":
             changed["DATABASE_URL"] = "worker-postgres"
         return {
-            setting: _through(self.settings[setting], self.ways[way].port)
+            setting: _through((self.settings | {"DATABASE_URL": address})[setting], self.ways[way].port)
             for setting, way in changed.items()
             if way in self.ways and setting in self.settings
         }
@@ -308,8 +317,9 @@ def settings_of(house: House) -> Iterator[None]:
 
 
 def migrate(house: House) -> None:
-    """Make the tables."""
+    """Make the tables, and the roles."""
     db.migrate(house.postgres.url)
+    house.addresses = roles.house(house.postgres.url)
 
 
 def _port(url: str) -> int:

@@ -14,7 +14,7 @@ import pytest
 from alembic import command
 from sqlalchemy import create_engine
 
-from mdm import db
+from mdm import db, roles
 from tests.faults.faults import fault, strike
 from tests.faults.house import WORKERS, until
 from tests.faults.scene import Scene
@@ -140,6 +140,8 @@ def _migrate(scene: Scene, to: str) -> None:
                 command.downgrade(config, to)
     finally:
         engine.dispose()
+    if to == "head":
+        roles.apply(scene.house.postgres.url)
 
 
 def _former_tree(folder: Path) -> Path:

@@ -79,7 +79,7 @@ CREATE TABLE lease_witness (
     device_id bigint NOT NULL, token uuid NOT NULL, what text NOT NULL, who text NOT NULL
 );
 CREATE INDEX lease_witness_token ON lease_witness (token, device_id);
-CREATE FUNCTION witness_lease() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION witness_lease() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF OLD.lease_token IS NOT NULL AND OLD.lease_token IS DISTINCT FROM NEW.lease_token THEN
         INSERT INTO lease_witness (device_id, token, what, who) VALUES (OLD.device_id, OLD.lease_token,

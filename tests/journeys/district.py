@@ -26,6 +26,7 @@ import psycopg
 import uvloop
 from celery import Celery
 
+from mdm import roles
 from mdm.jobs import QUEUES, Job
 from simulator.__main__ import BUNDLE, write_pki
 from simulator.tablets.behaviour import Behaviour
@@ -105,6 +106,8 @@ class District:
     def __init__(self, folder: Path, *, database_url: str, redis_url: str, secret_key_file: Path) -> None:
         self.folder = folder
         self.database_url = database_url
+        self._addresses = roles.house(database_url)
+        """Each process has a role of its own in the database."""
         self.town = Town(folder / "pki")
         self._schools = itertools.count(1)
         self._numbers = itertools.count(1)
@@ -344,9 +347,10 @@ class District:
         self.town.close()
 
     def _start(self, name: str, *arguments: str) -> None:
+        environment = {**self._environment, "DATABASE_URL": self._addresses.get(arguments[0], self.database_url)}
         with (self.folder / f"{name}.log").open("ab") as log:
             command = [sys.executable, "-m", "mdm.cli", *arguments]
-            self._processes[name] = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            self._processes[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def _add_operator(self, name: str) -> None:
         secret = self.folder / "password"

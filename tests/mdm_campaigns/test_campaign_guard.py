@@ -18,7 +18,9 @@ def stolen(session: Session):
     def run(*statements: str) -> None:
         session.rollback()
         session.execute(text("CREATE ROLE tabane_stolen"))
+        session.execute(text("GRANT USAGE ON SCHEMA public TO tabane_stolen"))
         session.execute(text("GRANT ALL ON ALL TABLES IN SCHEMA public TO tabane_stolen"))
+        session.execute(text("GRANT ALL ON ALL FUNCTIONS IN SCHEMA public TO tabane_stolen"))
         session.execute(text("SET ROLE tabane_stolen"))
         try:
             for statement in statements:
