@@ -75,17 +75,24 @@ class Signer:
         """Return the body of an approval of a request, as the API shows it."""
         return {"key": self.id, "urgent": urgent, "signature": self.sign(digest_shown(request), urgent=urgent)}
 
+    def word(self, wish: dict[str, Any]) -> dict[str, Any]:
+        """Return the body of an agreement to loosen or to thaw, as the API shows the wish."""
+        return {"key": self.id, "signature": self.sign(digest_shown(wish), urgent=False)}
+
     def approve_row(self, connection: psycopg.Connection, approval_id: Any, *, urgent: bool = True) -> None:
         """Approve a request past the application, as a stolen web process could with this key in its hands."""
         row = connection.execute(
-            "SELECT action, subject, reason, requested_by, expires_at FROM approval WHERE id = %s", (approval_id,)
+            "SELECT action, subject, reason, requested_by, expires_at, digest FROM approval WHERE id = %s",
+            (approval_id,),
         ).fetchone()
         assert row is not None
-        signed = digest(*row)
+        signed = digest(*row[:5])
+        if row[5] != signed:
+            connection.execute("UPDATE approval SET digest = %s WHERE id = %s", (signed, approval_id))
         connection.execute(
-            "UPDATE approval SET state = 'approved', digest = %s, urgent = %s, key_id = %s, signature = %s,"
+            "UPDATE approval SET state = 'approved', urgent = %s, key_id = %s, signature = %s,"
             " decided_by = (SELECT operator_id FROM approver_key WHERE id = %s) WHERE id = %s",
-            (signed, urgent, self.id, Jsonb({"signature": self.sign(signed, urgent=urgent)}), self.id, approval_id),
+            (urgent, self.id, Jsonb({"signature": self.sign(signed, urgent=urgent)}), self.id, approval_id),
         )
 
     def registration(self, label: str) -> dict[str, Any]:

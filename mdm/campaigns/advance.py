@@ -24,7 +24,7 @@ from mdm.commands.decisions import RECALLABLE
 from mdm.commands.kinds import Kind
 from mdm.commands.models import CommandState
 from mdm.jobs import Job
-from mdm.safeguards import breaker, thresholds
+from mdm.safeguards import breaker, proven
 from mdm.safeguards.threshold_values import Name
 
 ACTOR: Final = "job:campaigns"
@@ -67,7 +67,7 @@ def _let_fall(session: Session, campaign: Campaign, now: datetime) -> int:
     assert campaign.id is not None
     there = [each for each in progress.open_tablets(session, campaign.id) if _can_fall(each)]
     found = choosing.facts_of(session, [each.signed.device_id for each in there], mine=campaign.id)
-    days = thresholds.current(session)[Name.CAMPAIGN_STOCKTAKE_DAYS]
+    days = proven.current(session)[Name.CAMPAIGN_STOCKTAKE_DAYS]
     fallen: dict[int, Why] = {}
     for each in there:
         why = fallen_out(found.get(each.signed.device_id), each.signed, now=now, days=days)
@@ -107,7 +107,7 @@ def _is_through(session: Session, campaign: Campaign, now: datetime) -> bool:
 def verdict(session: Session, campaign: Campaign) -> Verdict:
     """Return what the results of a campaign say of its going on."""
     assert campaign.id is not None
-    percent = thresholds.current(session)[Name.CAMPAIGN_FAILURES]
+    percent = proven.current(session)[Name.CAMPAIGN_FAILURES]
     return judge(progress.results(session, campaign.id), percent=percent, tolerated=campaign.tolerated)
 
 

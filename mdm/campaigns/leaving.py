@@ -23,7 +23,7 @@ from mdm.commands.kinds import Kind
 from mdm.commands.leaving import ACTOR, Verdict
 from mdm.commands.models import Command, CommandState
 from mdm.errors import MdmError
-from mdm.safeguards import breaker, budgets, notices, thresholds
+from mdm.safeguards import breaker, budgets, notices, proven
 from mdm.safeguards.threshold_values import Name
 
 AT_ONCE: Final = 50
@@ -87,7 +87,7 @@ def _fit(session: Session, campaign: Campaign, held: list[Open], commands: dict[
     """Return the wipes that may leave, in the order of the list; end the others and put on record why."""
     assert campaign.id is not None
     found = choosing.facts_of(session, [each.signed.device_id for each in held], mine=campaign.id)
-    days = thresholds.current(session)[Name.CAMPAIGN_STOCKTAKE_DAYS]
+    days = proven.current(session)[Name.CAMPAIGN_STOCKTAKE_DAYS]
     now = choosing.now(session)
     fit, fallen = [], {}
     for each in held:

@@ -13,7 +13,7 @@ from mdm.campaigns.fitness import Signed, Why
 from mdm.campaigns.models import TabletState
 from mdm.campaigns.waves import HOUR, Results, Room, Sizes, room
 from mdm.commands.models import CommandState
-from mdm.safeguards import thresholds
+from mdm.safeguards import proven
 from mdm.safeguards.threshold_values import Name
 
 # Ended commands move to another table after days; a tablet's row keeps what it heard last.
@@ -84,7 +84,7 @@ def room_now(session: Session, campaign_id: UUID, now: datetime) -> Room:
 
 def sizes(session: Session) -> Sizes:
     """Return how large waves may be."""
-    held = thresholds.current(session)
+    held = proven.current(session)
     return held[Name.CAMPAIGN_WAVE_1], held[Name.CAMPAIGN_WAVE_2], held[Name.CAMPAIGN_WAVE_3]
 
 

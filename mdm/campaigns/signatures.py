@@ -19,7 +19,7 @@ from mdm.campaigns import choosing, manifest, requesting
 from mdm.campaigns.models import Campaign, CampaignSignature, CampaignState
 from mdm.errors import Conflict, Forbidden, Invalid
 from mdm.organization.models import Tier
-from mdm.safeguards import approvals, breaker, budgets, keys, notices, seasoned, signing, thresholds
+from mdm.safeguards import approvals, breaker, budgets, keys, notices, proven, seasoned, signing, thresholds
 from mdm.safeguards.approvals import Consent
 from mdm.safeguards.models import ApproverKey, KeyKind
 from mdm.safeguards.threshold_values import Name
@@ -113,7 +113,7 @@ def _noted(session: Session, principal: Principal, campaign: Campaign, there: li
         campaign.state = CampaignState.APPROVED
         session.add(campaign)
         session.flush()
-        hours = thresholds.current(session)[Name.CAMPAIGN_COOLING_HOURS]
+        hours = proven.current(session)[Name.CAMPAIGN_COOLING_HOURS]
         subject = f"A bulk wipe of {campaign.tablets} tablets is approved; the first leave after {hours} hours"
         notices.page(session, "campaign.approve", subject, {"campaign": str(campaign.id), "tablets": campaign.tablets})
     return campaign
@@ -128,7 +128,7 @@ def of_campaign(session: Session, campaign_id: UUID) -> list[CampaignSignature]:
 
 def cooled_at(session: Session, there: list[CampaignSignature]) -> datetime:
     """Return when the cooling time after the later signature is over."""
-    hours = thresholds.current(session)[Name.CAMPAIGN_COOLING_HOURS]
+    hours = proven.current(session)[Name.CAMPAIGN_COOLING_HOURS]
     return max(each.signed_at for each in there) + timedelta(hours=hours)
 
 

@@ -5,11 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mdm.cli import keyfile
-from mdm.cli.client import Client, connected, fail, show_json
+from mdm.cli import consent
+from mdm.cli.client import connected, show_json
 from mdm.cli.key import PassphraseFile
-from mdm.cli.login import read_password
-from mdm.safeguards import signing
 
 app = typer.Typer(no_args_is_help=True, help="Decisions of a second person.")
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -51,33 +49,12 @@ def approve(
     What is signed is made here, of what is shown here: a server that shows one thing gets no signature for another.
     """
     with connected() as api:
-        me = api.get("/api/v1/session")["name"]
-        key_id = own_key(api)
         request = api.get(f"/api/v1/approvals/{approval_id}")
         if not yes:
             _print_all(request)
-            typer.confirm("Sign this?", abort=True, err=True)
-        key = keyfile.unlock(read_password(passphrase_file, prompt="Passphrase of the approver key"))
-        digest = signing.digest(
-            request["action"],
-            request["subject"],
-            reason=request["reason"],
-            requested_by=request["requested_by_id"],
-            expires_at=request["expires_at"],
-        )
-        signature = key.sign(signing.challenge(digest, approver=me, urgent=urgent))
-        body = {"key": key_id, "urgent": urgent, "signature": signing.encoded(signature)}
-        approval = api.post(f"/api/v1/approvals/{approval_id}/approve", body)
+        body = consent.signed(api, request, urgent=urgent, yes=yes, passphrase_file=passphrase_file)
+        approval = api.post(f"/api/v1/approvals/{approval_id}/approve", {**body, "urgent": urgent})
     _show(approval, as_json=as_json)
-
-
-def own_key(api: Client) -> int:
-    """Return the number under which the server knows the key on this machine; ends the command where it knows none."""
-    own = signing.fingerprint(keyfile.public_key())
-    found = [int(each["id"]) for each in api.get("/api/v1/keys")["items"] if each["fingerprint"] == own]
-    if not found:
-        fail("the key on this machine is not registered for this account: make one with `tabane key new`")
-    return found[0]
 
 
 def _print_all(approval: dict[str, Any]) -> None:

@@ -9,9 +9,9 @@ from mdm.campaigns import manifest
 from mdm.campaigns.terms import MOST
 from mdm.checks import intake
 from mdm.cli import keyfile
-from mdm.cli.approval import own_key
 from mdm.cli.campaign_text import print_campaign, print_line, print_plan, print_signed
 from mdm.cli.client import connected, fail, show_json, write_out
+from mdm.cli.consent import own_key
 from mdm.cli.key import PassphraseFile
 from mdm.cli.login import read_password
 from mdm.safeguards import signing

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mdm.auth.models import Operator
 from mdm.cli import house, keyfile
 from mdm.cli.client import connected, fail, show_json
 from mdm.cli.login import read_password
@@ -75,13 +76,16 @@ def pin(
     """Let a registered key count, straight in the database: for whoever runs this host.
 
     Compare the fingerprint with what its holder says, by voice or face to face: a stolen session can register a key
-    under anybody's name.
+    under anybody's name. The role counts as well: a key pinned for an administrator of all schools loosens safeguards.
     """
     house.move_in()
     with transaction() as session:
-        waiting = [(name, key.label, signing.fingerprint(key.public_key)) for key, name in keys.waiting(session)]
-    for name, label, told in waiting:
-        print(f"{name:<24} {told}  {label}")
+        waiting = [
+            (holder.name, _duty(holder), signing.fingerprint(key.public_key), key.label)
+            for key, holder in keys.waiting(session)
+        ]
+    for name, duty, told, label in waiting:
+        print(f"{name:<24} {duty:<28} {told}  {label}")
     if fingerprint is None:
         if not waiting:
             fail("no key waits to be pinned")
@@ -89,3 +93,7 @@ def pin(
     with transaction() as session:
         name = keys.pin(session, fingerprint)
     print(f"{fingerprint} now signs for {name}.")
+
+
+def _duty(holder: Operator) -> str:
+    return f"{holder.role} ({'all schools' if holder.all_schools else 'some schools'})"

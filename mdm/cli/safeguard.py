@@ -1,14 +1,18 @@
 """`tabane safeguard`: thresholds, the red button and the thaw by two, through the operator API."""
 
+import json
 from typing import Annotated, Any
 
 import typer
 
+from mdm.cli import consent
 from mdm.cli.client import connected, fail, show_json
+from mdm.cli.key import PassphraseFile
 
 app = typer.Typer(no_args_is_help=True, help="Safeguards against mass wipes.")
 _PATH = "/api/v1/safeguards"
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do not ask again before signing.")]
 
 
 @app.command()
@@ -69,10 +73,21 @@ def freeze(*, as_json: _Json = False) -> None:
 
 
 @app.command()
-def thaw(*, as_json: _Json = False) -> None:
-    """Thaw, as the first or the second of two administrators. Needs a sign-in; a token will not do."""
+def thaw(*, yes: _Yes = False, passphrase_file: PassphraseFile = None, as_json: _Json = False) -> None:
+    """Thaw, as the first or the second of two administrators; the second signs with the key on this machine."""
     with connected() as api:
-        _show_standing(api.post(f"{_PATH}/thaw"), as_json=as_json)
+        found = api.get(f"{_PATH}/breaker")
+        wish, body = found["thaw_request"], None
+        if wish is not None and found["thaw_asked_by"] != f"operator:{api.get('/api/v1/session')['name']}":
+            _print_wish(wish, asked_by=found["thaw_asked_by"])
+            body = consent.signed(api, wish, passphrase_file=passphrase_file, yes=yes)
+        _show_standing(api.post(f"{_PATH}/thaw", body), as_json=as_json)
+
+
+def _print_wish(wish: dict[str, Any], *, asked_by: str) -> None:
+    """Show on standard error all that a signature covers; as JSON, which no text in it can break out of."""
+    told = json.dumps({**wish["subject"], "reason": wish["reason"]}, ensure_ascii=False, sort_keys=True)
+    typer.echo(f"{wish['action']}, asked by {asked_by.removeprefix('operator:')}: {told}", err=True)
 
 
 def _show_standing(standing: dict[str, Any], *, as_json: bool) -> None:
@@ -100,20 +115,27 @@ def requests(*, as_json: _Json = False) -> None:
 
 
 @app.command()
-def approve(request_id: str, *, as_json: _Json = False) -> None:
-    """Agree to somebody else's wish to loosen a threshold. Needs a sign-in; a token will not do."""
-    _decide(request_id, "approve", as_json=as_json)
+def approve(
+    request_id: str, *, yes: _Yes = False, passphrase_file: PassphraseFile = None, as_json: _Json = False
+) -> None:
+    """Agree to somebody else's wish to loosen a threshold, signed with the key on this machine (`tabane key new`)."""
+    with connected() as api:
+        wish = next((each for each in api.each(f"{_PATH}/threshold-requests") if each["id"] == request_id), None)
+        if wish is None:
+            fail("there is no such request")
+        _print_wish(wish, asked_by=wish["requested_by"])
+        body = consent.signed(api, wish, passphrase_file=passphrase_file, yes=yes)
+        _show_request(api.post(f"{_PATH}/threshold-requests/{request_id}/approve", body), as_json=as_json)
 
 
 @app.command()
 def reject(request_id: str, *, as_json: _Json = False) -> None:
     """Refuse somebody else's wish, or withdraw one's own."""
-    _decide(request_id, "reject", as_json=as_json)
-
-
-def _decide(request_id: str, verb: str, *, as_json: bool) -> None:
     with connected() as api:
-        request = api.post(f"{_PATH}/threshold-requests/{request_id}/{verb}")
+        _show_request(api.post(f"{_PATH}/threshold-requests/{request_id}/reject"), as_json=as_json)
+
+
+def _show_request(request: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         show_json(request)
     else:

@@ -19,9 +19,8 @@ from mdm.db import SessionDep
 from mdm.devices.models import Device
 from mdm.errors import Invalid, MdmError, NotFound
 from mdm.safeguards import approvals
-from mdm.safeguards.approvals import Consent
+from mdm.safeguards.consents import SignedConsent
 from mdm.safeguards.models import ApprovalState
-from mdm.safeguards.signing import Signature
 
 router = APIRouter(prefix="/api/v1", tags=["commands"])
 _MAX_BULK = 500
@@ -69,23 +68,6 @@ class Placed(BaseModel):
     created: bool
     protects: str | None = Field(description="What a lock protects and what not.")
     approval_id: UUID | None = Field(description="The request that a second person must approve first.")
-
-
-class SignedConsent(BaseModel):
-    """A second person's signature under a request. How to make it: docs/safeguards.md."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    key: int = Field(description="The id of one's own key; it must be pinned.")
-    urgent: bool = Field(default=False, description="Without the waiting time; part of what is signed.")
-    signature: str = Field(max_length=2048, description="base64url.")
-    client_data: str = Field(default="", max_length=8192, description="A security key's clientDataJSON, base64url.")
-    authenticator_data: str = Field(default="", max_length=2048, description="Its authenticatorData, base64url.")
-
-    def consent(self) -> Consent:
-        """Return it as the rules take it."""
-        given = Signature(self.signature, self.client_data, self.authenticator_data)
-        return Consent(self.key, given, urgent=self.urgent)
 
 
 class Refused(BaseModel):

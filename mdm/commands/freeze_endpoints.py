@@ -13,11 +13,22 @@ from mdm.auth.access import may
 from mdm.commands import freezing
 from mdm.db import SessionDep
 from mdm.safeguards import breaker, notices
+from mdm.safeguards.consents import SignedWord
 
 router = APIRouter(prefix="/api/v1/safeguards", tags=["safeguards"])
 _Reader = Annotated[Principal, Depends(may(Action.READ_SAFEGUARDS))]
 _Freezer = Annotated[Principal, Depends(may(Action.FREEZE))]
 _Thawer = Annotated[Principal, Depends(may(Action.THAW))]
+
+
+class ThawRequest(BaseModel):
+    """A wish to thaw, in the words of a request for approval; how to sign it: docs/safeguards.md."""
+
+    action: str
+    subject: dict[str, Any]
+    reason: str
+    requested_by_id: int
+    expires_at: datetime
 
 
 class BreakerOut(BaseModel):
@@ -31,6 +42,7 @@ class BreakerOut(BaseModel):
     pattern: str | None = Field(examples=["refused attempts"])
     thaw_asked_by: str | None = Field(description="Whoever asked to thaw; another administrator must ask too.")
     thaw_asked_at: datetime | None
+    thaw_request: ThawRequest | None = Field(description="What the other administrator signs.")
 
 
 class NoticeOut(BaseModel):
@@ -62,9 +74,9 @@ def freeze(session: SessionDep, principal: _Freezer) -> BreakerOut:
 
 
 @router.post("/thaw", operation_id="thaw", summary="Thaw, as the first or the second of two")
-def thaw(session: SessionDep, principal: _Thawer) -> BreakerOut:
-    """Ask to thaw; when another administrator has asked within a day, class A is thawed."""
-    return BreakerOut.model_validate(breaker.thaw(session, principal))
+def thaw(session: SessionDep, principal: _Thawer, body: SignedWord | None = None) -> BreakerOut:
+    """Ask to thaw; when another administrator has asked within a day, sign that, and class A is thawed."""
+    return BreakerOut.model_validate(breaker.thaw(session, principal, body.consent() if body else None))
 
 
 @router.get("/notices", operation_id="listNotices", summary="Pages to whoever is on duty")

@@ -8,7 +8,7 @@ from mdm.commands.history import ANY
 from mdm.commands.kinds import Kind
 from mdm.commands.models import Command, CommandState
 from mdm.devices.models import Enrollment
-from mdm.safeguards import thresholds
+from mdm.safeguards import proven
 from mdm.safeguards.models import Approval
 from mdm.safeguards.threshold_values import Name
 
@@ -21,7 +21,7 @@ def leaves_at(session: Session, approval: Approval, command: Command, enrollment
     assert approval.decided_at is not None
     if approval.urgent:
         return approval.decided_at
-    thresholds_now = thresholds.current(session)
+    thresholds_now = proven.current(session)
     held = approval.decided_at + timedelta(minutes=thresholds_now[Name.HOLD_MINUTES])
     lost_since = _lost_since(session, command, enrollment)
     if lost_since is None:

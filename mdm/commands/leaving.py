@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 from mdm.audit import chain
 from mdm.auth import Action
 from mdm.auth.credentials import principal_of
+from mdm.auth.entitlement import is_entitled
 from mdm.auth.models import Operator
 from mdm.auth.rights import allowed
 from mdm.commands import holding, transitions
@@ -23,7 +24,7 @@ from mdm.commands.models import Command, CommandState
 from mdm.commands.queue import subject_of
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus, Lane
 from mdm.errors import Conflict, MdmError
-from mdm.safeguards import approvals, breaker, budgets, signing
+from mdm.safeguards import approvals, budgets, proven, signing
 from mdm.safeguards.models import Approval, ApprovalState, ApproverKey, KeyKind
 
 ACTOR: Final = "job:sender"
@@ -78,7 +79,7 @@ def let_go(session: Session, approval_id: UUID) -> Verdict:
             return Verdict.WAITS
         # In the line of whoever opens the breaker: what is let go is seen and pulled back, or nothing is let go.
         chain.stand_in_line(session)
-        if breaker.frozen(session):
+        if proven.frozen(session):
             return Verdict.WAITS
         budgets.recheck(session, command, signers=[approval.decided_by] if approval.decided_by else [])
     except MdmError as refusal:
@@ -107,9 +108,10 @@ def _second_person(session: Session, approval: Approval, device: Device) -> Oper
     """Return who approved: somebody else than who asked, both still in office, with the right and the school."""
     if approval.decided_by is None or approval.decided_by == approval.requested_by:
         raise Refused("nobody else approved it")
-    asked, approver = (session.get_one(Operator, each) for each in (approval.requested_by, approval.decided_by))
-    if asked.disabled_at is not None or approver.disabled_at is not None:
+    # A contractor's account ends by itself, with its handler or its contract: that may have come during the hold.
+    if not (is_entitled(session, approval.requested_by) and is_entitled(session, approval.decided_by)):
         raise Refused("whoever asked or approved may no longer sign in")
+    approver = session.get_one(Operator, approval.decided_by)
     who = principal_of(session, approver)
     if not allowed(who.role, Action.APPROVE):
         raise Refused("whoever approved may not approve any more")

@@ -4,11 +4,11 @@ Events are only added; the newest opening or thawing says how it stands. Whoever
 stand in the audit trail's line (`chain.stand_in_line`), as whoever opens it does: then the two cannot cross.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from sqlalchemy import text
 from sqlmodel import Session, col, select
@@ -16,15 +16,14 @@ from sqlmodel import Session, col, select
 from mdm.audit import chain
 from mdm.auth import Action, Principal
 from mdm.auth.principal import SecondFactorRequired, StepUpRequired
-from mdm.errors import Attempt, Conflict, Forbidden, NotFound
-from mdm.safeguards import notices, seasoned, thresholds
-from mdm.safeguards.approvals import SelfApproval, SubjectChanged
+from mdm.errors import Attempt, Conflict, Forbidden, Invalid, NotFound
+from mdm.safeguards import notices, proven, seasoned, thresholds
+from mdm.safeguards.approvals import Consent, SelfApproval, SubjectChanged
 from mdm.safeguards.breaker_models import BreakerEvent, What
 from mdm.safeguards.budgets import BudgetSpent
 from mdm.safeguards.threshold_values import Name
 
 BY_HAND: Final = "by hand"
-_THAW_LIFETIME: Final = timedelta(hours=24)
 _TURNS: Final = [What.OPENED.value, What.THAWED.value]
 
 
@@ -44,6 +43,8 @@ class Standing:
     pattern: str | None = None
     thaw_asked_by: str | None = None
     thaw_asked_at: datetime | None = None
+    thaw_request: Mapping[str, Any] | None = None
+    """What the second person signs, in the words of a request for approval."""
 
 
 def standing(session: Session) -> Standing:
@@ -59,7 +60,19 @@ def standing(session: Session) -> Standing:
         pattern=turn.detail,
         thaw_asked_by=asked.actor if asked else None,
         thaw_asked_at=asked.at if asked else None,
+        thaw_request=_request(turn, asked) if asked and asked.at else None,
     )
+
+
+def _request(opened: BreakerEvent, asked: BreakerEvent) -> dict[str, Any]:
+    assert asked.at is not None
+    return {
+        "action": proven.THAW,
+        "subject": proven.wish_to_thaw(opened, asked),
+        "reason": "",
+        "requested_by_id": asked.operator_id,
+        "expires_at": asked.at + proven.LIFETIME,
+    }
 
 
 def frozen(session: Session) -> bool:
@@ -90,11 +103,12 @@ def open_(session: Session, actor: Principal | str, pattern: str) -> bool:
     return True
 
 
-def thaw(session: Session, principal: Principal) -> Standing:
-    """Ask for a thaw, or close the breaker as the second person who asks, within a day of the first.
+def thaw(session: Session, principal: Principal, consent: Consent | None = None) -> Standing:
+    """Ask for a thaw, or close the breaker as the second person, who signs the first one's wish within a day.
 
     Raises `Forbidden` for other than administrators of all schools, `YoungAccount`, `SelfApproval` when the same
-    person asks twice, `Conflict` when nothing is frozen.
+    person asks twice, `Conflict` when nothing is frozen, `Invalid` without a signature that is needed, `NotPinned`,
+    `NotProved`.
     """
     principal.must(Action.THAW)
     if not principal.scope.all_schools:
@@ -111,8 +125,14 @@ def thaw(session: Session, principal: Principal) -> Standing:
         return standing(session)
     if asked.operator_id == principal.id:
         raise SelfApproval("a second administrator must thaw; you asked for this yourself")
-    _add(session, What.THAWED, principal, principal.actor, f"with {asked.actor}")
-    chain.record(session, principal, "breaker.thaw", "breaker", {"asked_by": asked.actor})
+    if consent is None:
+        detail = "somebody has asked to thaw; sign that as the second administrator"
+        raise Invalid(detail, errors=[{"pointer": "/signature", "detail": detail}])
+    digest = proven.digest_to_thaw(turn, asked)
+    proven.take(session, principal, digest, consent)
+    _add(session, What.THAWED, principal, principal.actor, f"with {asked.actor}", signed=(asked, consent))
+    details = {"asked_by": asked.actor, "digest": digest, "key": consent.key_id}
+    chain.record(session, principal, proven.THAW, "breaker", details)
     notices.page(session, "breaker.thaw", "Wipes are thawed by two administrators", {"by": principal.actor})
     return standing(session)
 
@@ -178,8 +198,12 @@ def _count(session: Session, select_count: str, *, minutes: int) -> int:
 
 
 def _last_turn(session: Session) -> BreakerEvent | None:
-    statement = select(BreakerEvent).where(col(BreakerEvent.what).in_(_TURNS))
-    return session.exec(statement.order_by(col(BreakerEvent.id).desc()).limit(1)).first()
+    """Return the newest opening or thaw; a thaw that nobody signed is none."""
+    turns = select(BreakerEvent).order_by(col(BreakerEvent.id).desc()).limit(1)
+    newest = session.exec(turns.where(col(BreakerEvent.what).in_(_TURNS))).first()
+    if newest is not None and newest.what == What.THAWED and proven.frozen(session):
+        return session.exec(turns.where(BreakerEvent.what == What.OPENED.value)).first()
+    return newest
 
 
 def _thaw_asked(session: Session, turn: BreakerEvent) -> BreakerEvent | None:
@@ -188,15 +212,26 @@ def _thaw_asked(session: Session, turn: BreakerEvent) -> BreakerEvent | None:
         BreakerEvent.what == What.THAW_ASKED.value,
         col(BreakerEvent.id) > turn.id,
         text("at > statement_timestamp() - make_interval(secs => :lifetime)").bindparams(
-            lifetime=_THAW_LIFETIME.total_seconds()
+            lifetime=proven.LIFETIME.total_seconds()
         ),
     )
     return session.exec(statement.order_by(col(BreakerEvent.id).desc()).limit(1)).first()
 
 
-def _add(session: Session, what: What, principal: Principal | None, actor: str, detail: str) -> None:
+def _add(
+    session: Session,
+    what: What,
+    principal: Principal | None,
+    actor: str,
+    detail: str,
+    *,
+    signed: tuple[BreakerEvent, Consent] | None = None,
+) -> None:
     event = BreakerEvent(
         what=what.value, operator_id=principal.id if principal else None, actor=actor[:80], detail=detail[:200]
     )
+    if signed is not None:
+        asked, consent = signed
+        event.asked_id, event.key_id, event.signature = asked.id, consent.key_id, consent.signature.stored()
     session.add(event)
     session.flush()

@@ -5,7 +5,20 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, Identity, Index, Integer, String, Uuid, func, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    String,
+    Uuid,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -37,6 +50,13 @@ class BreakerEvent(SQLModel, table=True):
     actor: str = Field(sa_column=Column(String(80), nullable=False))
     detail: str = Field(sa_column=Column(String(200), nullable=False))
     """Of an attempt, what it was; of an opening, the pattern."""
+    asked_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("breaker_event.id")))
+    """Of a thaw, the wish that it answers."""
+    key_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("approver_key.id")))
+    signature: dict[str, str] | None = Field(default=None, sa_column=Column(JSONB))
+    """Of a thaw, the second person's signature (`signing.Signature`), so that it can be verified again."""
+    by_owner: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    """Set by the database: whether its owner wrote the row. Nobody else thaws without a signature."""
 
 
 class Notice(SQLModel, table=True):

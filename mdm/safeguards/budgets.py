@@ -18,7 +18,7 @@ from mdm.audit import chain
 from mdm.auth import Principal
 from mdm.auth.rights import Action, Safety
 from mdm.errors import Attempt, Conflict
-from mdm.safeguards import thresholds
+from mdm.safeguards import proven, thresholds
 from mdm.safeguards.threshold_values import Name
 
 _HOUR: Final = 3600
@@ -170,15 +170,16 @@ def recheck(
     """Count, where a class A command really leaves, what has left already; then put it on record. Once per command.
 
     Neither the entries of requests nor the name of the requester are believed: who signed counts as well, and their
-    signatures were verified by the caller. A command that was let go before and called back is not counted twice.
-    A campaign's commands are on record without being counted: its waves bound them (`campaign_id`).
+    signatures were verified by the caller. Looser thresholds hold only where they are signed (`proven`). A command that
+    was let go before and called back is not counted twice. A campaign's commands are on record without being counted:
+    its waves bound them (`campaign_id`).
     """
     chain.stand_in_line(session)
     gone = text("SELECT 1 FROM class_a_release WHERE command_id = :id")
     if session.execute(gone, {"id": command.id}).first() is not None:
         return
     if campaign_id is None:
-        held = thresholds.current(session)
+        held = proven.current(session)
         people = sorted({*signers, *([command.created_by] if command.created_by is not None else [])})
         for limit in _LIMITS[Pot.A]:
             for person in people if limit.of == "operator" else [None]:

@@ -1,7 +1,7 @@
 """The operator API of the safeguards' thresholds. It reads and shows; the rules are in `thresholds`."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
@@ -13,6 +13,7 @@ from mdm.auth.access import may
 from mdm.auth.rights import Action
 from mdm.db import SessionDep
 from mdm.safeguards import thresholds
+from mdm.safeguards.consents import SignedWord
 from mdm.safeguards.threshold_models import RequestState
 from mdm.safeguards.threshold_values import FACTS, Looser, Name
 
@@ -57,9 +58,12 @@ class RequestOut(BaseModel):
     reason: str
     state: RequestState
     requested_by: str
+    requested_by_id: int
     requested_at: datetime
     expires_at: datetime
     decided_by: str | None
+    action: str = Field(description="With `subject`: what a second administrator signs, see docs/safeguards.md.")
+    subject: dict[str, Any]
 
 
 class SetThreshold(BaseModel):
@@ -119,9 +123,9 @@ def list_threshold_requests(
 @router.post(
     "/threshold-requests/{request_id}/approve", operation_id="approveThreshold", summary="Loosen as second person"
 )
-def approve_threshold(request_id: UUID, session: SessionDep, principal: _Loosener) -> RequestOut:
-    """Agree to somebody else's wish; the threshold is loosened at once. Tokens and fresh accounts cannot."""
-    return RequestOut.model_validate(thresholds.approve(session, principal, request_id))
+def approve_threshold(request_id: UUID, body: SignedWord, session: SessionDep, principal: _Loosener) -> RequestOut:
+    """Agree to somebody else's wish with a signature; it holds at once. Tokens and fresh accounts cannot."""
+    return RequestOut.model_validate(thresholds.approve(session, principal, request_id, body.consent()))
 
 
 @router.post(

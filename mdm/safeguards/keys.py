@@ -111,10 +111,10 @@ def usable(session: Session, operator_id: int, key_id: int) -> ApproverKey:
     return key
 
 
-def waiting(session: Session) -> list[tuple[ApproverKey, str]]:
-    """List the live keys that are not pinned, with their operators' names; for the host."""
+def waiting(session: Session) -> list[tuple[ApproverKey, Operator]]:
+    """List the live keys that are not pinned, with whose they are; for the host."""
     statement = (
-        select(ApproverKey, Operator.name)
+        select(ApproverKey, Operator)
         .join(Operator, col(Operator.id) == ApproverKey.operator_id)
         .where(
             col(ApproverKey.pinned_at).is_(None),
@@ -123,17 +123,18 @@ def waiting(session: Session) -> list[tuple[ApproverKey, str]]:
         )
         .order_by(col(ApproverKey.id))
     )
-    return [(key, name) for key, name in session.exec(statement)]
+    return [(key, holder) for key, holder in session.exec(statement)]
 
 
 def pin(session: Session, fingerprint: str) -> str:
     """Let the key with this fingerprint count, and return whose it is. Only the database's owner can; for the host."""
-    for key, name in waiting(session):
+    for key, holder in waiting(session):
         if signing.fingerprint(key.public_key) == fingerprint:
             key.pinned_at = clock.now()
             session.add(key)
-            chain.record(session, "host", "key.pin", f"key:{key.id}", {"operator": name, "fingerprint": fingerprint})
-            return name
+            details = {"operator": holder.name, "fingerprint": fingerprint}
+            chain.record(session, "host", "key.pin", f"key:{key.id}", details)
+            return holder.name
     raise NotFound(f"no key waits to be pinned under {fingerprint}")
 
 

@@ -95,3 +95,8 @@ class ApproverKey(SQLModel, table=True):
     added_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False, server_default=func.now()))
     pinned_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
     revoked_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    loosens: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    """It counts for loosening safeguards too: the host pinned it for an administrator of all schools.
+
+    The database writes it down at pinning. What an account may is a row that a stolen web process can change.
+    """

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 
@@ -53,6 +55,9 @@ class ThresholdRequest(SQLModel, table=True):
     expires_at: datetime = Field(sa_column=Column(DateTime(timezone=True), nullable=False))
     decided_by: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("operator.id")))
     decided_at: datetime | None = Field(default=None, sa_column=Column(DateTime(timezone=True)))
+    key_id: int | None = Field(default=None, sa_column=Column(BigInteger, ForeignKey("approver_key.id")))
+    signature: dict[str, str] | None = Field(default=None, sa_column=Column(JSONB))
+    """Of whoever approved, as it was given (`signing.Signature`), so that it can be verified again."""
 
 
 class SafeguardThreshold(SQLModel, table=True):
@@ -61,6 +66,12 @@ class SafeguardThreshold(SQLModel, table=True):
     __tablename__ = "safeguard_threshold"
     __table_args__ = (
         Index("safeguard_threshold_newest", "name", "id"),
+        Index(
+            "safeguard_threshold_request",
+            "request_id",
+            unique=True,
+            postgresql_where=text("request_id IS NOT NULL"),
+        ),
         CheckConstraint("approved_by <> set_by", name="safeguard_threshold_two_persons"),
         CheckConstraint("(approved_by IS NULL) = (request_id IS NULL)", name="safeguard_threshold_approved_request"),
     )
@@ -75,3 +86,5 @@ class SafeguardThreshold(SQLModel, table=True):
     """The second person, of a threshold that was loosened."""
     request_id: UUID | None = Field(default=None, sa_column=Column(Uuid, ForeignKey("threshold_request.id")))
     reason: str = Field(default="", sa_column=Column(String(400), nullable=False))
+    by_owner: bool = Field(default=False, sa_column=Column(Boolean, nullable=False, server_default="false"))
+    """Set by the database: whether its owner wrote the row. Nobody else loosens without a signed request."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -12,15 +12,14 @@ from sqlmodel import Session, col, select
 from mdm import clock
 from mdm.audit import chain
 from mdm.auth import Principal
+from mdm.auth.entitlement import is_entitled
 from mdm.auth.models import Operator
 from mdm.auth.rights import Action
 from mdm.errors import Conflict, Forbidden, Invalid, NotFound
-from mdm.safeguards import seasoned
-from mdm.safeguards.approvals import SelfApproval
+from mdm.safeguards import proven, seasoned
+from mdm.safeguards.approvals import Consent, SelfApproval
 from mdm.safeguards.threshold_models import RequestState, SafeguardThreshold, ThresholdRequest
 from mdm.safeguards.threshold_values import FACTS, Name, check, loosens
-
-LIFETIME: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request to loosen a threshold, with the names of those who had a part in it."""
+    """A request to loosen a threshold, with the names of those who had a part in it, and what is signed of it."""
 
     id: UUID
     name: str
@@ -47,9 +46,12 @@ class Asked:
     reason: str
     state: RequestState
     requested_by: str
+    requested_by_id: int
     requested_at: datetime
     expires_at: datetime
     decided_by: str | None
+    action: str
+    subject: Mapping[str, object]
 
 
 _NEWEST: Final = (
@@ -122,7 +124,7 @@ def _ask(session: Session, principal: Principal, name: Name, *, before: int, val
         reason=reason.strip()[:400],
         requested_by=principal.id,
         requested_at=clock.now(),
-        expires_at=clock.now() + LIFETIME,
+        expires_at=clock.now() + proven.LIFETIME,
     )
     session.add(request)
     session.flush()
@@ -132,11 +134,11 @@ def _ask(session: Session, principal: Principal, name: Name, *, before: int, val
     return _asked(session, request)
 
 
-def approve(session: Session, principal: Principal, request_id: UUID) -> Asked:
-    """Loosen a threshold as a second administrator, whose account must not be a fresh one.
+def approve(session: Session, principal: Principal, request_id: UUID, consent: Consent) -> Asked:
+    """Loosen a threshold as a second administrator, whose account must not be a fresh one, and who signs it.
 
-    Raises `SelfApproval`, `Forbidden`, `NotFound`, and `Conflict` when it is decided, has run out, the threshold has
-    been set since, or whoever asked may no longer sign in.
+    Raises `SelfApproval`, `Forbidden`, `NotFound`, `NotPinned`, `NotProved`, and `Conflict` when it is decided, has run
+    out, the threshold has been set since, or whoever asked may no longer sign in.
     """
     principal.must(Action.LOOSEN)
     _must_see_all(principal)
@@ -145,24 +147,29 @@ def approve(session: Session, principal: Principal, request_id: UUID) -> Asked:
     if request.requested_by == principal.id:
         raise SelfApproval("a second administrator must approve; you asked for this yourself")
     seasoned.must_be(session, principal.id, current(session), what="loosen a safeguard")
-    requester = session.get_one(Operator, request.requested_by)
-    if requester.disabled_at is not None:
+    if not is_entitled(session, request.requested_by):
         raise Conflict("whoever asked for this may no longer sign in; let somebody else ask again")
     _stand_in_line(session, name)
     if _held(session, name).value != request.before:
         raise Conflict("this threshold has been set since; ask again")
+    digest = proven.digest_to_loosen(request)
+    proven.take(session, principal, digest, consent)
+    request.key_id, request.signature = consent.key_id, consent.signature.stored()
+    details = {"value": request.value, "before": request.before, "requested_by": request.requested_by}
+    details |= {"key": consent.key_id}
+    decided = _decide(session, principal, request, RequestState.APPROVED, action=proven.LOOSEN, details=details)
     row = SafeguardThreshold(
         name=request.name,
         value=request.value,
         set_at=clock.now(),
-        set_by=f"operator:{requester.name}"[:80],
+        set_by=f"operator:{decided.requested_by}"[:80],
         approved_by=principal.actor[:80],
         request_id=request.id,
         reason=request.reason,
     )
-    session.add(row)
-    details = {"value": request.value, "before": request.before, "requested_by": request.requested_by}
-    return _decide(session, principal, request, RequestState.APPROVED, action="safeguard.loosen", details=details)
+    session.add(row)  # after the decision, which the database looks for
+    session.flush()
+    return decided
 
 
 def reject(session: Session, principal: Principal, request_id: UUID) -> Asked:
@@ -243,7 +250,10 @@ def _asked(session: Session, request: ThresholdRequest) -> Asked:
         reason=request.reason,
         state=RequestState(request.state),
         requested_by=names[0],
+        requested_by_id=request.requested_by,
         requested_at=request.requested_at,
         expires_at=request.expires_at,
         decided_by=names[1] if len(names) > 1 else None,
+        action=proven.LOOSEN,
+        subject=proven.wish_to_loosen(request),
     )

@@ -1,11 +1,13 @@
 """A stolen session for ten minutes: how many tablets does it erase, does the breaker open, is somebody told.
 
 `python -m tests.faults.stolen_session [--minutes 10] [--tablets 300]`: runs in a house of their own each, one with what
-a stolen session and token open, one with a support operator besides who signs whatever is asked. Tablets count as
-erased by their own journals. The last line is one JSON object.
+a stolen session and token open, one with a support operator besides who signs whatever is asked, and both once more
+with the web process's own role in the database. Tablets count as erased by their own journals. The last line is
+one JSON object.
 """
 
 import argparse
+import itertools
 import json
 import random
 import shutil
@@ -21,11 +23,13 @@ from uuid import uuid4
 
 import httpx2
 
+from mdm import db
 from mdm.auth import Role
 from mdm.auth.rights import RIGHTS
+from mdm.safeguards import proven
 from simulator.clouds.pager import Pager
 from simulator.tablets.journal import Event
-from tests.faults.house import until
+from tests.faults.house import settings_of, until
 from tests.faults.scene import Scene
 from tests.faults.thief import Loot, Thief
 from tests.serving import serving
@@ -36,6 +40,8 @@ MOST_ALONE = 0
 MOST_WITH_A_COLLUDER = 3
 """The budget of one signer for an hour."""
 _PAGER_SECRET = b"an invented secret"
+_FIRST_ACTS = 4
+"""So much is tried however slow the machine is."""
 _SETTLES_S = 8.0
 """What has been let go by then has reached its tablet."""
 
@@ -53,6 +59,8 @@ class Outcome:
     breaker_open: bool
     pages: int
     requests: int
+    statements: dict[str, int]
+    """How the database answered its own, by code."""
     server_errors: int
 
     @property
@@ -92,17 +100,25 @@ def rob(
     seconds: float,
     seed: int,
     colluding: bool = False,
+    inside: bool = False,
 ) -> Outcome:
-    """Let the thief act for so long and return what came of it; `colluding` adds a support operator who signs."""
+    """Let the thief act for so long and return what came of it.
+
+    `colluding` adds a support operator who signs, `inside` the web process's way into the database.
+    """
     _erased_lawfully(scene)
     before = _wiped(scene)
-    thief = Thief(_loot(scene), random.Random(seed))
+    loot = _loot(scene)
+    if inside:
+        loot.database_url = scene.house.addresses["web"]
     began = time.monotonic()
-    with _signing_whatever_comes(scene) if colluding else _nobody():
+    with _signing_whatever_comes(scene) if colluding else _nobody() as loot.friend:
+        thief = Thief(loot, random.Random(seed))
         thief.look_around()
         if colluding:  # before anybody is alarmed
             thief.ask_quietly()
             time.sleep(_SETTLES_S)
+        _round(thief, ends=began + seconds, least=_FIRST_ACTS)
         while time.monotonic() - began < seconds:
             _round(thief, ends=began + seconds)
     thief.http.close()
@@ -116,12 +132,14 @@ def rob(
         breaker_open=_breaker_open(scene),
         pages=len(pager.received),
         requests=sum(thief.answers.values()),
+        statements=dict(thief.refusals),
         server_errors=sum(count for status, count in thief.answers.items() if status >= 500),
     )
 
 
-def _round(thief: Thief, *, ends: float) -> None:
+def _round(thief: Thief, *, ends: float, least: int = 0) -> None:
     acts: list[Callable[[], None]] = [
+        thief.use_the_database,
         thief.look_around,
         thief.ask_for_wipes,
         thief.approve_all,
@@ -130,8 +148,8 @@ def _round(thief: Thief, *, ends: float) -> None:
         thief.use_the_command_line,
         thief.try_every_route,
     ]
-    for act in acts:
-        if time.monotonic() > ends:
+    for number, act in enumerate(acts):
+        if number >= least and time.monotonic() > ends:
             return
         act()
 
@@ -174,9 +192,9 @@ def _wiped(scene: Scene) -> set[str]:
 
 
 def _breaker_open(scene: Scene) -> bool:
-    with scene.house.sql() as connection:
-        turns = "SELECT what FROM breaker_event WHERE what IN ('opened', 'thawed') ORDER BY id DESC LIMIT 1"
-        return connection.execute(turns).fetchone() == ("opened",)
+    """As the sender sees it: a thaw that nobody signed is none."""
+    with settings_of(scene.house), db.transaction() as session:
+        return proven.frozen(session)
 
 
 @contextmanager
@@ -185,7 +203,7 @@ def _nobody() -> Iterator[None]:
 
 
 @contextmanager
-def _signing_whatever_comes(scene: Scene) -> Iterator[None]:
+def _signing_whatever_comes(scene: Scene) -> Iterator[Signer]:
     """Have a support operator with a pinned key approve, at once and urgently, all that waits."""
     client = scene.signed_in(COLLUDER)
     signer = Signer(COLLUDER).pinned(scene.house.postgres.url)
@@ -200,7 +218,7 @@ def _signing_whatever_comes(scene: Scene) -> Iterator[None]:
     thread = threading.Thread(target=sign, name=COLLUDER)
     thread.start()
     try:
-        yield
+        yield signer
     finally:
         over.set()
         thread.join()
@@ -215,9 +233,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     outcomes = []
-    for name, colluding in (("alone", False), ("with a colluder", True)):
+    for inside, colluding in itertools.product((False, True), (False, True)):
+        name = ("with a colluder" if colluding else "alone") + (", in the database" if inside else "")
+        how = {"seconds": given.minutes * 60, "seed": given.seed, "colluding": colluding, "inside": inside}
         with scene_of(given.tablets) as (scene, pager):
-            outcome = rob(scene, pager, name, seconds=given.minutes * 60, seed=given.seed, colluding=colluding)
+            outcome = rob(scene, pager, name, **how)
         outcomes.append(outcome)
         sys.stderr.write(f"{outcome}\n")
     sys.stdout.write(json.dumps({each.run: asdict(each) | {"held": each.held} for each in outcomes}) + "\n")

@@ -24,6 +24,7 @@ import redis
 from celery import Celery
 
 from mdm.jobs import QUEUES, URGENT_QUEUE, Job
+from tests.faults import burglar
 from tests.signer import Signer
 
 _PARAMETER: Final = re.compile(r"\{([^}]+)\}")
@@ -43,6 +44,10 @@ class Loot:
     """Whose passwords it leaves alone: the one it robbed, and its friends."""
     folder: Path = Path()
     """Where its own command line keeps things."""
+    database_url: str = field(default="", repr=False)
+    """Of the web process's own role; empty where it has not got that far."""
+    friend: Signer | None = field(default=None, repr=False)
+    """Signs whatever it is asked to, past the application too."""
 
 
 @dataclass
@@ -52,6 +57,8 @@ class Thief:
     loot: Loot
     chance: random.Random
     answers: Counter[int] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Of the database, by its code."""
     said: Counter[str] = field(default_factory=Counter)
     """Exit codes of the command line."""
     known: dict[str, list[str]] = field(default_factory=dict)
@@ -225,7 +232,7 @@ class Thief:
                 "TABANE_URL": self.loot.web_url,
                 "TABANE_TOKEN": self.chance.choice([self.loot.session, self.loot.token]),
                 "TABANE_CREDENTIALS": str(self.loot.folder / "credentials.json"),
-                "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/tabane",
+                "DATABASE_URL": self.loot.database_url or "postgresql://nobody@127.0.0.1:1/tabane",
             }
             command = [sys.executable, "-m", "mdm.cli", *line]
             with suppress(subprocess.TimeoutExpired):
@@ -261,6 +268,13 @@ class Thief:
                 valkey.lpush(f"tabane:{queue}", json.dumps({"body": "e30=", "headers": {"task": "wipe"}}))
             if self.chance.random() < 0.2:
                 valkey.flushall()
+
+    # The web process's role.
+
+    def use_the_database(self) -> None:
+        """Try on the rows themselves what would make tablets erase themselves, if it has the way in."""
+        if self.loot.database_url:
+            self.refusals += burglar.burgle(self.loot.database_url, self.chance, self.loot.friend)
 
 
 def _name_of(item: dict[str, Any], parameter: str) -> str:

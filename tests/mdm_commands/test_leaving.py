@@ -75,7 +75,7 @@ def test_anybody_at_the_desk_can_say_stop_while_it_waits(sign_in, approved):
     assert sign_in("yuki").state(command) == "cancelled"
 
 
-def test_nothing_leaves_while_it_is_frozen_and_what_had_left_is_pulled_back(sign_in, hana, approved):
+def test_nothing_leaves_while_it_is_frozen_and_what_had_left_is_pulled_back(sign_in, hana, approved, database):
     """The red button holds what no tablet has been handed; thawed by two, the sender lets it go again, uncounted."""
     boss, chief = sign_in("boss", Role.ADMINISTRATOR), sign_in("chief", Role.ADMINISTRATOR)
     command = approved()
@@ -83,10 +83,27 @@ def test_nothing_leaves_while_it_is_frozen_and_what_had_left_is_pulled_back(sign
     assert boss.post("/safeguards/freeze").json()["open"] is True
     assert hana.state(command) == "held"
     assert sender.look() == {"waits": 1}
-    assert boss.post("/safeguards/thaw").json()["open"] is True
-    assert chief.post("/safeguards/thaw").json()["open"] is False
+    wish = boss.post("/safeguards/thaw").json()["thaw_request"]
+    assert chief.post("/safeguards/thaw", Signer("chief").pinned(database).word(wish)).json()["open"] is False
     assert sender.look() == {"left": 1}
     assert hana.state(command) == "queued"
+
+
+def _of_a_contractor(name: str, *, handler_days: int, contract_days: int) -> str:
+    """Make an operator one of a contractor, whose handler and contract end in so many days; as time would act."""
+    role = "loss_desk"
+    return (
+        "INSERT INTO organization (name, tier) VALUES ('the board', 'board');"
+        "INSERT INTO organization (name, tier, parent_id) SELECT 'a contractor', 'contractor', id FROM organization;"
+        "INSERT INTO contract (organization_id, starts_on, ends_on, duties, document, recorded_by)"
+        f" SELECT id, current_date - 9, current_date + {contract_days}, '{{{role}}}', '', '' FROM organization"
+        " WHERE tier = 'contractor';"
+        "INSERT INTO handler (organization_id, kind, label, name_sealed, duties, valid_from, valid_until)"
+        f" SELECT id, 'handler', '1', '', '{{{role}}}', current_date - 9, current_date + {handler_days}"
+        " FROM organization WHERE tier = 'contractor';"
+        f"UPDATE operator SET role = '{role}', handler_id = h.id, organization_id = h.organization_id FROM handler h"
+        f" WHERE operator.name = '{name}'"
+    )
 
 
 FORGERIES = {
@@ -111,6 +128,9 @@ FORGERIES = {
     "gone": "UPDATE enrollment SET status = 'ended'",
     "asked by one who has left": "UPDATE operator SET disabled_at = now() WHERE name = 'hana'",
     "approved by one who has left": "UPDATE operator SET disabled_at = now() WHERE name = 'jiro'",
+    "asked by one whose contract has ended": _of_a_contractor("hana", handler_days=9, contract_days=-2),
+    "asked by one who is no handler any more": _of_a_contractor("hana", handler_days=-2, contract_days=9),
+    "approved by one whose contract has ended": _of_a_contractor("jiro", handler_days=9, contract_days=-2),
     "approved by one who may not": "UPDATE operator SET role = 'viewer' WHERE name = 'jiro'",
     "approved by one of another school": "UPDATE operator SET all_schools = false WHERE name = 'jiro'",
     "a day late": "UPDATE approval SET decided_at = now() - interval '25 hours', requested_at = now() -"

@@ -15,6 +15,7 @@ from mdm.auth.models import Operator, OperatorSchool
 from mdm.devices.models import Device, Enrollment, EnrollmentStatus
 from mdm.organization.models import School
 from tests.mdm_safeguards.budgets.people import Person
+from tests.signer import Signer
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=400)
 
@@ -68,12 +69,13 @@ def sign_in(schools: dict[str, int]) -> Iterator[Callable[..., Person]]:
             own.flush()
             if school is not None:
                 own.add(OperatorSchool(operator_id=operator.id, school_id=schools[school]))
+            signer = Signer(name).pinned_by(own.connection().connection.driver_connection)
             issued = credentials.open_session(own, operator.id)
             if token:
                 issued = credentials.create_token(own, operator.id, label="x", lifetime=credentials.LONGEST_TOKEN)
         client = TestClient(app, headers={"Authorization": f"Bearer {issued.secret}"})
         opened.append(client)
-        return Person(client, operator.id)
+        return Person(client, operator.id, signer)
 
     yield make
     for client in opened:

@@ -6,13 +6,17 @@ from typing import Any
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from tests.signer import Signer
+
 
 class Person:
     """A signed-in operator."""
 
-    def __init__(self, client: TestClient, operator_id: int) -> None:
+    def __init__(self, client: TestClient, operator_id: int, signer: Signer) -> None:
         self.client = client
         self.id = operator_id
+        self.signer = signer
+        """With a key that the host has pinned."""
 
     def get(self, path: str, **params: Any) -> Response:
         return self.client.get(f"/api/v1{path}", params=params)
@@ -30,6 +34,15 @@ class Person:
 
     def wipe(self, device_id: int) -> Response:
         return self.post(f"/devices/{device_id}/commands", {"kind": "wipe", "reason": "stolen"})
+
+    def agree(self, asked: Any) -> Response:
+        """Agree to a wish to loosen a threshold, with a signature."""
+        return self.post(f"/safeguards/threshold-requests/{asked['id']}/approve", self.signer.word(asked))
+
+    def thaw(self) -> Response:
+        """Ask to thaw, or sign what somebody else has asked for."""
+        wish = self.get("/safeguards/breaker").json()["thaw_request"]
+        return self.post("/safeguards/thaw", self.signer.word(wish) if wish else None)
 
 
 def slug(answer: Response) -> str:

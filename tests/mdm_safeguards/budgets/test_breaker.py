@@ -38,12 +38,12 @@ def test_the_red_button_freezes_and_two_thaw(boss, hana, sign_in, tablets, sql):
     assert hana.ask("lock", tablets["E1"][0], message="x").status_code == 202
     assert local.post("/safeguards/thaw").status_code == 403
     assert robot.post("/safeguards/thaw").status_code == 403
-    assert boss.post("/safeguards/thaw").json()["thaw_asked_by"] == "operator:boss"
-    assert slug(boss.post("/safeguards/thaw")) == "self-approval"
+    assert boss.thaw().json()["thaw_asked_by"] == "operator:boss"
+    assert slug(boss.thaw()) == "self-approval"
     assert standing(hana)["open"] is True
-    assert chief.post("/safeguards/thaw").json()["open"] is False
+    assert chief.thaw().json()["open"] is False
     assert hana.wipe(tablets["E1"][0]).status_code == 202
-    assert boss.post("/safeguards/thaw").status_code == 409
+    assert boss.thaw().status_code == 409
     told = [row[0] for row in sql("SELECT what FROM notice ORDER BY id")]
     assert told == ["breaker.open", "breaker.thaw"]
 
@@ -56,19 +56,19 @@ def test_a_request_to_thaw_ends_with_the_day_and_with_the_next_opening(boss, sig
         "INSERT INTO breaker_event (at, what, operator_id, actor, detail) SELECT now() - interval '25 hours',"
         " 'thaw_asked', id, 'operator:third', '' FROM operator WHERE name = 'third'"
     )
-    assert chief.post("/safeguards/thaw").json()["open"] is True
-    assert third.post("/safeguards/thaw").json()["open"] is False
+    assert chief.thaw().json()["open"] is True
+    assert third.thaw().json()["open"] is False
     boss.post("/safeguards/freeze")
-    assert third.post("/safeguards/thaw").json()["open"] is True
+    assert third.thaw().json()["open"] is True
 
 
 def test_a_fresh_account_does_not_thaw(boss, sign_in, sql):
     """An account that was made or given more lately cannot be the second person."""
     chief = sign_in("chief")
     boss.post("/safeguards/freeze")
-    boss.post("/safeguards/thaw")
+    boss.thaw()
     sql("UPDATE operator SET elevated_at = now() WHERE name = 'chief'")
-    assert slug(chief.post("/safeguards/thaw")) == "young-account"
+    assert slug(chief.thaw()) == "young-account"
     assert standing(boss)["open"] is True
 
 
@@ -84,8 +84,8 @@ def test_four_refused_attempts_open_it_although_each_was_rolled_back(boss, hana,
         *[("operator:hana",)] * 3,
         ("operator:jiro",),
     ]
-    boss.post("/safeguards/thaw")
-    sign_in("chief").post("/safeguards/thaw")
+    boss.thaw()
+    sign_in("chief").thaw()
     assert hana.ask("wipe", *tablets["E1"][:2]).status_code == 403
     assert standing(boss)["open"] is False
 

@@ -67,10 +67,9 @@ def tighten_and_loosen(boss, chief, name):
     before = value(boss, name.value)
     asked = put(boss, name.value, before - step).json()
     assert (asked["threshold"]["value"], asked["request"]["state"]) == (before, "pending")
-    path = f"{ASKED}/{asked['request']['id']}/approve"
-    assert slug(boss.post(path)) == "self-approval"
+    assert slug(boss.agree(asked["request"])) == "self-approval"
     assert value(boss, name.value) == before
-    done = chief.post(path).json()
+    done = chief.agree(asked["request"]).json()
     assert (done["state"], done["requested_by"], done["decided_by"]) == ("approved", "boss", "chief")
     assert value(boss, name.value) == before - step
     newest = boss.get(f"{PATH}/{name.value}/history").json()["items"][0]
@@ -87,7 +86,7 @@ def test_who_may(sign_in):
     assert put(robot, "a.fleet.hour", 10).status_code == 403
     asked = put(boss, "a.fleet.hour", 10).json()["request"]
     for person in (*refused, robot):
-        assert person.post(f"{ASKED}/{asked['id']}/approve").status_code == 403
+        assert person.agree(asked).status_code == 403
     assert value(boss, "a.fleet.hour") == 9
 
 
@@ -96,19 +95,19 @@ def test_a_request_is_for_what_held_then(sign_in, sql):
     boss, chief = sign_in("boss"), sign_in("chief")
 
     def ask(number=20):
-        return f"{ASKED}/{put(boss, 'a.fleet.hour', number).json()['request']['id']}"
+        return put(boss, "a.fleet.hour", number).json()["request"]
 
     overtaken = ask()
     put(chief, "a.fleet.hour", 5)
-    assert chief.post(f"{overtaken}/approve").status_code == 409
+    assert chief.agree(overtaken).status_code == 409
     withdrawn, refused, late, orphan = ask(), ask(), ask(), ask()
-    assert boss.post(f"{withdrawn}/reject").json()["state"] == "withdrawn"
-    assert chief.post(f"{refused}/reject").json()["state"] == "rejected"
-    sql(f"UPDATE threshold_request SET expires_at = now() WHERE id = '{late.rpartition('/')[2]}'")
+    assert boss.post(f"{ASKED}/{withdrawn['id']}/reject").json()["state"] == "withdrawn"
+    assert chief.post(f"{ASKED}/{refused['id']}/reject").json()["state"] == "rejected"
+    sql(f"UPDATE threshold_request SET expires_at = now() WHERE id = '{late['id']}'")
     sql("UPDATE operator SET disabled_at = now() WHERE name = 'boss'")
-    for path in (withdrawn, refused, late, orphan):
-        assert chief.post(f"{path}/approve").status_code == 409
-    assert chief.post(f"{ASKED}/01890a5d-ac96-774b-bcce-b302099a8057/approve").status_code == 404
+    for asked in (withdrawn, refused, late, orphan):
+        assert chief.agree(asked).status_code == 409
+    assert chief.agree(orphan | {"id": "01890a5d-ac96-774b-bcce-b302099a8057"}).status_code == 404
     assert value(chief, "a.fleet.hour") == 5
 
 
@@ -116,13 +115,13 @@ def test_a_fresh_account_loosens_nothing(sign_in, sql):
     """Whoever makes an account, or takes one over, is still one person for a while."""
     boss = sign_in("boss")
     chief = sign_in("chief")
-    path = f"{ASKED}/{put(boss, 'b.fleet.hour', 200).json()['request']['id']}/approve"
+    asked = put(boss, "b.fleet.hour", 200).json()["request"]
     sql("UPDATE operator SET created_at = now() - interval '6 days' WHERE name = 'chief'")
-    assert slug(chief.post(path)) == "young-account"
+    assert slug(chief.agree(asked)) == "young-account"
     sql("UPDATE operator SET created_at = now() - interval '8 days', elevated_at = now() WHERE name = 'chief'")
-    assert slug(chief.post(path)) == "young-account"
+    assert slug(chief.agree(asked)) == "young-account"
     sql("UPDATE operator SET elevated_at = now() - interval '73 hours' WHERE name = 'chief'")
-    assert chief.post(path).status_code == 200
+    assert chief.agree(asked).status_code == 200
 
 
 def test_giving_an_account_more_makes_it_fresh(sign_in, sql):
