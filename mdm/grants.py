@@ -11,21 +11,21 @@ PROCESSES: Final = ("web", "door", "worker", "sender")
 TABLES: Final = """
 alembic_version          web=s door=s
 approval                 web=siu(decided_at,decided_by,key_id,signature,state,urgent)
-approval                 worker=su(decided_at,state) sender=su(executed_at)
+approval                 door=s worker=su(decided_at,state) sender=su(executed_at)
 approver_key             web=siu(revoked_at,sign_count) worker=s sender=s
 artifact                 web=si door=s worker=si
 audit_checkpoint         web=s worker=si
 audit_event              web=si door=si worker=si sender=si
 authority                web=si door=si
-breaker_event            web=si worker=s sender=s
-budget_entry             web=si
+breaker_event            web=si door=s worker=s sender=s
+budget_entry             web=si door=si worker=si
 campaign                 web=siu worker=su sender=su
 campaign_signature       web=si worker=s sender=s
 campaign_tablet          web=siu worker=su sender=su
 carrier_account          web=siu worker=su
-case_command             web=si worker=s sender=s
-case_event               web=si worker=si
-case_repair              web=siu worker=s
+case_command             web=si door=si worker=si sender=s
+case_event               web=si door=si worker=si
+case_repair              web=siu door=s worker=s
 ceremony                 web=sid worker=sd
 check_evidence           web=siu worker=siu sender=s
 check_school             web=si worker=si
@@ -38,7 +38,7 @@ command_finding          worker=si
 command_past             web=su door=su worker=siu sender=s
 contract                 web=siu worker=s sender=s
 credential               web=siu worker=s
-desk_setting             web=si worker=s
+desk_setting             web=si door=s worker=s
 device                   web=siu door=su worker=su sender=s
 device_identity          door=siu worker=s
 device_profile           web=sud door=siud worker=sud
@@ -77,10 +77,10 @@ ring                     web=siud
 rollout                  web=siu worker=su
 rollout_target           web=siu worker=su
 rollout_wave             web=siu worker=su
-safeguard_threshold      web=si worker=s sender=s
+safeguard_threshold      web=si door=s worker=s sender=s
 scep_transaction         door=siu worker=sd
 school                   web=siu door=s worker=s sender=s
-school_calendar          web=siud worker=s sender=s
+school_calendar          web=siud door=s worker=s sender=s
 school_class             web=si worker=s
 sign_in_attempt          web=sid worker=sd
 sim                      web=siu worker=siu
@@ -92,7 +92,7 @@ sim_observation_default  worker=s
 sim_round                web=siud worker=siud
 support_case             web=siu door=su worker=su sender=s
 threshold_event          web=siud worker=siud
-threshold_request        web=siu(decided_at,decided_by,key_id,signature,state) worker=s sender=s
+threshold_request        web=siu(decided_at,decided_by,key_id,signature,state) door=s worker=s sender=s
 threshold_rule           web=siud worker=siud
 throttle_limit           web=si worker=s
 ticket                   web=siu door=su worker=sd
