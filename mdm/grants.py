@@ -62,15 +62,15 @@ operator_identity        web=siu
 operator_school          web=sid sender=s
 organization             web=siu worker=s sender=s
 passkey                  web=siud
-plan                     web=siu worker=s
-plan_pool                web=si worker=s
-plan_version             web=siu worker=s
+plan                     web=siu worker=siu
+plan_pool                web=si worker=siu
+plan_version             web=siu worker=siu
 policy                   web=siu worker=su
 policy_exception         web=siu worker=su
 policy_revision          web=si worker=s
 policy_turn              web=sid worker=sd
 poll_cursor              web=siud worker=siud
-pool_extra               web=si worker=s
+pool_extra               web=si worker=siu
 pool_membership          web=siud worker=siud
 recovery_code            web=siud
 ring                     web=siud
