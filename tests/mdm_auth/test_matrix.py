@@ -59,6 +59,7 @@ BODIES: dict[str, Callable[[Place, Role], Any]] = {
         "serial": place.marker,
         "caller": "guardian",
     },
+    "thaw": lambda _place, _role: None,  # as the first of two
     "planPolicies": lambda place, _role: {"documents": [_policy(place)]},
     "applyPolicies": lambda place, _role: {"documents": [_policy(place)]},
 }
