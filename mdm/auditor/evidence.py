@@ -18,6 +18,7 @@ from mdm.audit.events import Link, digest_of, seal_of
 from mdm.audit.models import PROOFS
 from mdm.auditor.judging import HARMLESS, LEFT, OnRecord, Request, SigningKey, Suspect
 from mdm.auditor.spending import Departure, Thresholds
+from mdm.safeguards import proven
 from mdm.safeguards.threshold_values import FACTS
 from mdm.settings import get_settings
 
@@ -186,6 +187,6 @@ def departures(
 
 
 def thresholds(session: Session) -> Thresholds:
-    """Return what the thresholds of class A were at any time."""
-    rows = session.execute(text("SELECT name, set_at, value FROM safeguard_threshold ORDER BY id"))
-    return Thresholds({name.value: fact.first for name, fact in FACTS.items()}, [tuple(row) for row in rows])
+    """Return what the thresholds of class A were at any time; looser ones only where two have signed them."""
+    first = {name.value: fact.first for name, fact in FACTS.items()}
+    return Thresholds(first, ((row.name, row.set_at, row.value) for row in proven.history(session)))

@@ -1,8 +1,8 @@
 """What holds of the safeguards when no row is believed: looser thresholds and thaws count only where they are signed.
 
-For the sender. Whoever has the web process's role in the database can add rows; the signature of a second person, by a
-key that the host pinned for an administrator of all schools, it cannot make. What is not proven does not hold: the
-tighter value does, and what is frozen stays so. Reads only.
+For the sender and the auditor. Whoever has the web process's role in the database can add rows; the signature of a
+second person, by a key that the host pinned for an administrator of all schools, it cannot make. What is not proven
+does not hold: the tighter value does, and what is frozen stays so. Reads only.
 """
 
 from collections.abc import Mapping
@@ -76,6 +76,11 @@ def take(session: Session, principal: Principal, digest: bytes, consent: Consent
 
 def current(session: Session) -> Mapping[Name, int]:
     """Return every threshold as it holds when what is looser must be proven."""
+    return {name: fact.first for name, fact in FACTS.items()} | {Name(row.name): row.value for row in history(session)}
+
+
+def history(session: Session) -> list[SafeguardThreshold]:
+    """Return what was set of the thresholds, the oldest first, without what is looser and not proven."""
     held = {name: fact.first for name, fact in FACTS.items()}
     rows = session.exec(
         select(SafeguardThreshold)
@@ -83,11 +88,13 @@ def current(session: Session) -> Mapping[Name, int]:
         .order_by(col(SafeguardThreshold.id))
         .execution_options(populate_existing=True)
     )
+    found = []
     for row in rows:
         name = Name(row.name)
         if row.by_owner or not loosens(name, held[name], row.value) or _was_asked_and_signed(session, row, held[name]):
             held[name] = row.value
-    return held
+            found.append(row)
+    return found
 
 
 def frozen(session: Session) -> bool:

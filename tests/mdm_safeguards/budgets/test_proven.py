@@ -5,7 +5,8 @@ import json
 import psycopg
 import pytest
 
-from mdm import db
+from mdm import clock, db
+from mdm.auditor import evidence
 from mdm.auth import Role
 from mdm.safeguards import proven
 from mdm.safeguards.threshold_values import FACTS, Looser, Name
@@ -96,10 +97,12 @@ def test_what_two_have_signed_holds_also_when_the_key_is_revoked_later(boss, chi
 
 
 def test_a_forged_decision_is_shown_and_not_followed(boss, chief, as_web):
-    """The database cannot verify a signature and takes the rows; the sender can, and keeps the tighter value."""
+    """The database cannot verify a signature and takes the rows; sender and auditor can, and keep the tighter value."""
     assert forge(as_web, ask(boss, 400)) is None
     assert {line["name"]: line["value"] for line in boss.get("/safeguards/thresholds").json()}["a.fleet.hour"] == 400
     assert held() == 10
+    with db.transaction() as session:
+        assert evidence.thresholds(session).at("a.fleet.hour", clock.now()) == 10
 
 
 def test_a_signature_is_good_for_its_own_request_once(boss, chief, as_web, sql):
