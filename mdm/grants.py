@@ -16,7 +16,7 @@ approver_key             web=siu(revoked_at,sign_count) worker=s sender=s
 artifact                 web=si door=s worker=si
 audit_checkpoint         web=s worker=si
 audit_event              web=si door=si worker=si sender=si
-authority                web=si door=si
+authority                web=si door=si worker=s
 breaker_event            web=si door=s worker=s sender=s
 budget_entry             web=si door=si worker=si
 campaign                 web=siu worker=su sender=su
@@ -95,7 +95,7 @@ threshold_event          web=siud worker=siud
 threshold_request        web=siu(decided_at,decided_by,key_id,signature,state) door=s worker=s sender=s
 threshold_rule           web=siud worker=siud
 throttle_limit           web=si worker=s
-ticket                   web=siu door=su worker=sd
+ticket                   web=siu door=su worker=sidu(revoked_at)
 totp                     web=siud
 usage_adjustment         web=siud worker=siud
 usage_cycle              web=siud worker=siud

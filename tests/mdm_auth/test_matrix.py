@@ -182,6 +182,7 @@ def _open_to(call: Call, role: Role, *, there: bool = True) -> bool:
     return also and any(allowed(role, action) for action in call.actions)
 
 
+@pytest.mark.timeout(600)
 def test_the_whole_table_in_all_schools(client, calls):
     """With a scope of all schools a route opens exactly to the roles that the table gives its action."""
     own, _ = places.plant(client)
@@ -196,6 +197,7 @@ def test_the_whole_table_in_all_schools(client, calls):
     assert not wrong, "\n".join(map(str, wrong))
 
 
+@pytest.mark.timeout(600)
 def test_the_whole_table_in_two_schools(client, calls):
     """Whoever is confined to one school is refused by the table alike; the other school does not exist for it."""
     own, other = places.plant(client)

@@ -10,8 +10,6 @@ from typer.testing import CliRunner, Result
 
 from mdm.app import operator_app
 from mdm.cli import build
-from mdm.operators import signin
-from mdm.operators.throttle import Throttle
 from mdm.settings import get_settings
 from tests.serving import serving
 from workers import sender
@@ -32,7 +30,6 @@ def url(district, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 @pytest.fixture
 def tabane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run `tabane` as somebody with their own kept session: `tabane("lost", "on", who="hana")`."""
-    monkeypatch.setattr(signin, "throttle", Throttle())
     for name in ("TABANE_URL", "TABANE_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 

@@ -159,7 +159,7 @@ def test_names_are_masked_and_looks_on_record(board):
     assert board.ask("GET", f"/organizations/{top}/handlers/{handler}/name") == {"label": "H-1", "name": "架空 H-1"}
     with db.engine().connect() as connection:
         kept = connection.exec_driver_sql("SELECT encode(name_sealed, 'escape') FROM handler").scalar_one()
-        acts = connection.exec_driver_sql("SELECT action FROM audit_event").scalars().all()
+        acts = connection.exec_driver_sql("SELECT action FROM audit_event ORDER BY id").scalars().all()
         trail = connection.exec_driver_sql("SELECT string_agg(details::text, '') FROM audit_event").scalar_one()
     assert "架空" not in kept
     assert "架空" not in trail
