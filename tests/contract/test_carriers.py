@@ -50,6 +50,15 @@ def test_every_request_keeps_the_pace(line):
     assert line.cloud.most_in_flight == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_account_without_lines_has_nothing_to_tell(kind):
+    """A contract that is new has no lines, no plans and no usage, over more than one cycle, and comes to its end."""
+    with line_to(kind, 0) as line:
+        today = line.cloud.lines.today()
+        assert line.all_sims(line.connection()) == []
+        assert line.all_usage(line.connection(), today - timedelta(days=70), today) == []
+
+
 def test_usage_is_the_witness_s_to_the_byte(line):
     """What comes out are the bytes that the lines used: days as days, running counters up to now."""
     lines = line.cloud.lines

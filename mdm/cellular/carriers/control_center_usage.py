@@ -55,7 +55,7 @@ def usage(connection: Connection, *, first: date, last: date, cursor: Mapping[st
     at = dict(cursor) if cursor else _beginning(connection, first)
     raw: list[bytes] = []
     until = time.monotonic() + _SPELL_S
-    while len(raw) < _CALLS and time.monotonic() < until:
+    while not _is_whole(at) and len(raw) < _CALLS and time.monotonic() < until:
         try:
             at, body = _listed(connection, at) if at["listed"] else _counted(connection, at)
         except CarrierError:
@@ -63,9 +63,12 @@ def usage(connection: Connection, *, first: date, last: date, cursor: Mapping[st
                 raise
             break  # what was read is kept; it will be raised again by the next call if it must
         raw.append(body)
-        if not at["listed"] and at["plan"] == len(at["plans"]):
-            return _told(connection, at, last, tuple(raw))
-    return Page((), at, tuple(raw))
+    return _told(connection, at, last, tuple(raw)) if _is_whole(at) else Page((), at, tuple(raw))
+
+
+def _is_whole(at: _At) -> bool:
+    """Say whether all plans of the cycle are read; of an account without lines there are none to read."""
+    return not at["listed"] and at["plan"] == len(at["plans"])
 
 
 def _beginning(connection: Connection, first: date) -> _At:
