@@ -1,4 +1,6 @@
-"""Which process may do what to which table: the least that its code needs. A list, and nothing else.
+"""Which process may do what to which table. A list, and nothing else.
+
+Around class A, the trail and accounts it is the least that the code needs; of lines and usage web and worker have more.
 
 A table that a migration adds takes a line here; a test fails without one, and the suite runs under these rights.
 """
