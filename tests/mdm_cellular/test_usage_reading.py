@@ -39,4 +39,4 @@ def test_a_pool_has_used_what_its_lines_used_while_they_were_in_it(sims, sql) ->
             LineUsed(sims[3], 5_000),
         ]
         days = reading.of_line(session, sims[1], day(-1), day(1))
-        assert days == [DayUsed(day(0) + timedelta(days=n), 10, UsageSource.API, 540) for n in (0, 1)]
+        assert days == [DayUsed(day(0) + timedelta(days=n), 10, None, UsageSource.API, 540, 1) for n in (0, 1)]

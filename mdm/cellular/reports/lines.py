@@ -14,6 +14,8 @@ from sqlmodel import Session
 from mdm.auth.principal import SCOPE_SQL, Scope
 from mdm.cellular import sims
 from mdm.cellular.models import UsageSource
+from mdm.cellular.usage import reading
+from mdm.cellular.usage.reading import DayUsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +53,6 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """One day of a line as it is shown."""
-
-    day: date
-    bytes_total: int
-    bytes_roaming: int | None
-    source: UsageSource
-    utc_offset: int
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
 class Cycle:
     """One billing cycle of a line."""
 
@@ -84,7 +74,7 @@ class Usage:
     account: str
     plan: str | None
     pool: str | None
-    days: list[Day]
+    days: list[DayUsed]
     cycles: list[Cycle]
 
 
@@ -121,10 +111,7 @@ def of_line(session: Session, scope: Scope, sim_id: int, first: date, last: date
     """Return one line's days of a span and its cycles that touch it; `NotFound` outside the scope."""
     found = sims.one(session, scope, sim_id)
     parameters: dict[str, Any] = {"sim": sim_id, "first": first, "last": last}
-    days = [
-        Day(**{**row._mapping, "source": UsageSource(row.source)})  # noqa: SLF001 - as above
-        for row in session.execute(text(_DAYS), parameters)
-    ]
+    days = reading.of_line(session, sim_id, first, last)[::-1]
     kept = [
         Cycle(**{**row._mapping, "source": None if row.source is None else UsageSource(row.source)})  # noqa: SLF001 - as above
         for row in session.execute(text(_CYCLES), parameters)
@@ -171,10 +158,6 @@ WHERE s.id > :after AND s.effective_status IN ('active', 'unknown')
     AND s.id NOT IN (SELECT sim_id FROM used) AND {SCOPE_SQL.format(column="d.school_id")}
     AND (CAST(:school AS text) IS NULL OR c.code = :school)
 ORDER BY s.id LIMIT :limit
-"""
-_DAYS: Final = """
-SELECT usage_date AS day, bytes_total, bytes_roaming, source, utc_offset, revision FROM usage_shown
-WHERE sim_id = :sim AND usage_date BETWEEN :first AND :last ORDER BY usage_date DESC
 """
 _CYCLES: Final = """
 SELECT k.cycle_start, k.cycle_end, k.source, k.bytes_total, k.billed_yen, k.closed_at,

@@ -18,10 +18,12 @@ class DayUsed(NamedTuple):
     """One line's day as it is shown."""
 
     day: date
-    total: int
+    bytes_total: int
+    bytes_roaming: int | None
     source: UsageSource
     utc_offset: int
     """540 is a day in Japan, 0 one from 09:00 to 09:00."""
+    revision: int
 
 
 class LineUsed(NamedTuple):
@@ -48,7 +50,7 @@ def of_line(session: Session, sim_id: int, first: date, last: date) -> list[DayU
     # By the driver: a year of rows takes longer to be wrapped than to be found.
     connection: Any = session.connection().connection.driver_connection
     rows = connection.execute(_OF_LINE, {"sim": sim_id, "first": first, "last": last}).fetchall()
-    return [DayUsed(day, total, _SOURCES[source], offset) for day, total, source, offset in rows]
+    return [DayUsed(day, total, away, _SOURCES[source], *rest) for day, total, away, source, *rest in rows]
 
 
 # Most lines are in a pool throughout: to compare each of their days with two dates takes longer than to add them up.
@@ -72,6 +74,6 @@ SELECT sim_id, CAST(sum(bytes_total) AS bigint) AS total FROM usage_shown
 WHERE usage_date BETWEEN :first AND :last GROUP BY sim_id ORDER BY total DESC, sim_id LIMIT :limit
 """
 _OF_LINE: Final = """
-SELECT usage_date, bytes_total, source, utc_offset FROM usage_shown
+SELECT usage_date, bytes_total, bytes_roaming, source, utc_offset, revision FROM usage_shown
 WHERE sim_id = %(sim)s AND usage_date BETWEEN %(first)s AND %(last)s ORDER BY usage_date
 """
