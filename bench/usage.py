@@ -27,8 +27,10 @@ from sqlmodel import Session
 
 from bench.ledger import database
 from mdm import clock, db, months
+from mdm.auth import Scope
 from mdm.cellular import accounts, retention
 from mdm.cellular.carriers.values import By, SimKey, UsageDay
+from mdm.cellular.reports import lines as report
 from mdm.cellular.usage import intake, reading
 
 LINES = 15_000
@@ -147,12 +149,17 @@ def _fill(url: str, lines: int, months_kept: int) -> None:
 def _questions(pool: int, lines: int) -> dict[str, float]:
     last = clock.now().date() - timedelta(days=1)
     month, year = last.replace(day=1), last - timedelta(days=365)
-    line = lines // 2
+    line, whole = lines // 2, Scope(all_schools=True)
     found: dict[str, float] = {}
     with Session(db.engine()) as session:
         for name, ours, bare, parameters in (
             ("pool_mtd", lambda: reading.of_pool(session, pool, month, last), _BARE_POOL, (month, last, pool)),
-            ("top50", lambda: reading.most(session, month, last, limit=50), _BARE_TOP, (month, last)),
+            (
+                "top50",
+                lambda: report.top(session, whole, month, last, school=None, limit=50),
+                _BARE_TOP,
+                (month, last),
+            ),
             ("line_year", lambda: reading.of_line(session, line, year, last), _BARE_LINE, (year, last, line)),
         ):
             took, best = _side_by_side(session, ours, bare, parameters)

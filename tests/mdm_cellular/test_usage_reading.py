@@ -3,10 +3,12 @@
 from datetime import timedelta
 
 from mdm import db
+from mdm.auth import Scope
 from mdm.cellular import accounts
 from mdm.cellular.models import UsageSource
+from mdm.cellular.reports import lines
 from mdm.cellular.usage import intake, reading
-from mdm.cellular.usage.reading import DayUsed, LineUsed
+from mdm.cellular.usage.reading import DayUsed
 from tests.mdm_cellular.usage_model import at, day, told
 
 
@@ -34,9 +36,7 @@ def test_a_pool_has_used_what_its_lines_used_while_they_were_in_it(sims, sql) ->
         assert reading.of_pool(session, pool, day(0), day(9)) == 10 * 10 + 5 * 100 + 5 * 1000
         assert reading.of_pool(session, pool, day(6), day(7)) == 2 * 10 + 2 * 1000
         assert reading.of_pool(session, pool, day(20), day(21)) == 0
-        assert reading.most(session, day(0), day(4), limit=2) == [
-            LineUsed(sims[4], 50_000),
-            LineUsed(sims[3], 5_000),
-        ]
+        most = lines.top(session, Scope(all_schools=True), day(0), day(4), school=None, limit=2)
+        assert [(each.sim_id, each.bytes_total) for each in most] == [(sims[4], 50_000), (sims[3], 5_000)]
         days = reading.of_line(session, sims[1], day(-1), day(1))
         assert days == [DayUsed(day(0) + timedelta(days=n), 10, None, UsageSource.API, 540, 1) for n in (0, 1)]

@@ -1,4 +1,4 @@
-"""What was used, as it is shown: of a pool in a span of days, of the lines that used most, of one line day by day.
+"""What was used, as it is shown: of a pool in a span of days, of one line day by day.
 
 Reads the view `usage_shown` and nothing below it, so which source counts is decided in one place. Bounds are days.
 """
@@ -26,23 +26,10 @@ class DayUsed(NamedTuple):
     revision: int
 
 
-class LineUsed(NamedTuple):
-    """What one line used in a span of days."""
-
-    sim_id: int
-    total: int
-
-
 def of_pool(session: Session, pool_id: int, first: date, last: date, *, tz: str = "Asia/Tokyo") -> int:
     """Return what a pool's lines used on days on which they were in it, from the first day to the last."""
     total: int = session.execute(text(_OF_POOL), {"pool": pool_id, "first": first, "last": last, "tz": tz}).scalar_one()
     return total
-
-
-def most(session: Session, first: date, last: date, *, limit: int) -> list[LineUsed]:
-    """Return the lines that used most, from the first day to the last, most first."""
-    rows = session.execute(text(_MOST), {"first": first, "last": last, "limit": limit})
-    return [LineUsed(row.sim_id, row.total) for row in rows]
 
 
 def of_line(session: Session, sim_id: int, first: date, last: date) -> list[DayUsed]:
@@ -68,10 +55,6 @@ SELECT CAST(coalesce(sum(total), 0) AS bigint) FROM (
         AND u.usage_date < m.until
     WHERE u.usage_date BETWEEN :first AND :last AND (m.since > :first OR m.until <= :last) AND m.since < m.until
 ) parts
-"""
-_MOST: Final = """
-SELECT sim_id, CAST(sum(bytes_total) AS bigint) AS total FROM usage_shown
-WHERE usage_date BETWEEN :first AND :last GROUP BY sim_id ORDER BY total DESC, sim_id LIMIT :limit
 """
 _OF_LINE: Final = """
 SELECT usage_date, bytes_total, bytes_roaming, source, utc_offset, revision FROM usage_shown
